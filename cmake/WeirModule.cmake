@@ -1,0 +1,20 @@
+# weir_module(NAME SOURCES ... DEPS ...): one static library `weir_NAME`.
+# DEPS are the modules it may include; tools/check_layers.py checks the includes against the same graph,
+# which is written out to the build folder for it.
+file(WRITE "${CMAKE_BINARY_DIR}/modules.txt" "")
+function(weir_module NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  set(deps)
+  foreach(dep IN LISTS ARG_DEPS)
+    list(APPEND deps weir_${dep})
+  endforeach()
+  if(ARG_SOURCES)
+    add_library(weir_${NAME} STATIC ${ARG_SOURCES})
+    target_link_libraries(weir_${NAME} PUBLIC weir_options ${deps} ${ARG_LIBS})
+  else()
+    add_library(weir_${NAME} INTERFACE)
+    target_link_libraries(weir_${NAME} INTERFACE weir_options ${deps} ${ARG_LIBS})
+  endif()
+  file(RELATIVE_PATH dir "${CMAKE_SOURCE_DIR}/src" "${CMAKE_CURRENT_SOURCE_DIR}")
+  file(APPEND "${CMAKE_BINARY_DIR}/modules.txt" "${NAME} ${dir} ${ARG_DEPS}\n")
+endfunction()

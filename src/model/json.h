@@ -1,0 +1,25 @@
+// The model as JSON documents: the one place where keys are spelled (DESIGN section 4).
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "model/capability.h"
+#include "model/finding.h"
+#include "model/queues.h"
+
+namespace weir::model {
+
+/// "weir.capabilities/1".
+nlohmann::ordered_json to_json(const Capabilities& capabilities);
+
+/// One element of "findings" in "weir.doctor/1".
+nlohmann::ordered_json to_json(const Finding& finding);
+
+/// "weir.doctor/1".
+nlohmann::ordered_json doctor_json(const HostObservation& observation, const Capabilities& capabilities,
+                                   const std::vector<Finding>& findings);
+
+/// "weir.queues/1": `observations` with their configuration from `config`.
+nlohmann::ordered_json queues_json(const HostConfig& config, const std::vector<DeviceObservation>& observations);
+
+}  // namespace weir::model
