@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The few kernel types that Weir's programs read, reduced to the fields that are used. preserve_access_index makes clang
+ * record every access, and libbpf moves it to where the running kernel keeps the field (CO-RE): only names and types matter
+ * here, not order or size. Names and meanings: include/linux/{skbuff,netdevice}.h, include/net/{sock,net_namespace}.h. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#ifndef NULL
+#define NULL ((void*)0)
+#endif
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+  __u64 ns_id; /* 6.18 */
+  unsigned int inum;
+};
+
+struct net {
+  __u64 net_cookie; /* until ns_common.ns_id took its place */
+  struct ns_common ns;
+};
+
+typedef struct {
+  struct net* net;
+} possible_net_t;
+
+struct netdev_tc_txq {
+  __u16 count;
+  __u16 offset;
+};
+
+struct xps_map {
+  unsigned int len;
+  __u16 queues[0];
+};
+
+struct xps_dev_maps {
+  unsigned int nr_ids;
+  __s16 num_tc;
+  struct xps_map* attr_map[0];
+};
+
+struct net_device_ops {
+  void* ndo_select_queue;
+};
+
+struct net_device {
+  const struct net_device_ops* netdev_ops;
+  unsigned int real_num_tx_queues;
+  __s16 num_tc;
+  unsigned short type;
+  int ifindex;
+  possible_net_t nd_net;
+  struct xps_dev_maps* xps_maps[2];
+  struct netdev_tc_txq tc_to_txq[16];
+  __u8 prio_tc_map[16];
+};
+
+struct sock_common {
+  unsigned char skc_state;
+  unsigned short skc_tx_queue_mapping;
+  unsigned short skc_rx_queue_mapping;
+};
+
+struct sock {
+  struct sock_common __sk_common;
+};
+
+struct skb_shared_info {
+  unsigned short gso_size;
+  unsigned short gso_segs;
+};
+
+struct sk_buff {
+  struct net_device* dev;
+  struct sock* sk;
+  unsigned int len;
+  __u16 queue_mapping;
+  __u32 priority;
+  int skb_iif;
+  __u32 hash;
+  unsigned int sender_cpu;
+  __u16 network_header;
+  __u16 mac_header;
+  __be16 protocol;
+  unsigned int end; /* sk_buff_data_t: an offset on 64-bit kernels */
+  unsigned char* head;
+  unsigned char* data;
+};
+
+struct nf_hook_state {
+  struct net_device* in;
+  struct net_device* out;
+  struct net* net;
+};
+
+struct bpf_nf_ctx {
+  const struct nf_hook_state* state;
+  struct sk_buff* skb;
+};
+
+#pragma clang attribute pop
+
+/* The namespace's id: what SO_NETNS_COOKIE and, from 6.18, NS_GET_ID give user space. */
+static __always_inline __u64 weir_net_id(const struct net* net) {
+  if (bpf_core_field_exists(net->net_cookie)) return net->net_cookie;
+  return net->ns.ns_id;
+}
+
+static __always_inline __u64 weir_dev_netns(const struct net_device* dev) { return weir_net_id(dev->nd_net.net); }

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The data plane: one program a hook, always on, for every namespace of the host. Features add account functions here, so that
+// a packet pays for one entry into BPF a hook, whatever is switched on.
+#include "observe/queues/bpf/queue_account.h"
+#include "weir_kernel.h"
+
+SEC("tp_btf/netif_receive_skb")
+int BPF_PROG(data_receive, struct sk_buff* skb) {
+  queue_account_rx(skb);
+  return 0;
+}
+
+SEC("tp_btf/net_dev_start_xmit")
+int BPF_PROG(data_transmit, struct sk_buff* skb, struct net_device* dev) {
+  queue_account_tx(skb, dev);
+  return 0;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
