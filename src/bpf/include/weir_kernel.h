@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The few kernel types that Weir's programs read, reduced to the fields that are used. preserve_access_index makes clang
- * record every access, and libbpf moves it to where the running kernel keeps the field (CO-RE): only names and types matter
- * here, not order or size. Names and meanings: include/linux/{skbuff,netdevice}.h, include/net/{sock,net_namespace}.h. */
+/* The few kernel types that Weir's programs read, reduced to the fields that are used. preserve_access_index makes
+ * clang record every access, and libbpf moves it to where the running kernel keeps the field (CO-RE): only names and
+ * types matter here, not order or size. Names and meanings: include/linux/{skbuff,netdevice}.h,
+ * include/net/{sock,net_namespace}.h. */
 #pragma once
 
+/* libbpf's headers use the types of linux/types.h and do not include it: the order matters. */
+/* clang-format off */
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <stdbool.h>
-
+#include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
+/* clang-format on */
 
 #ifndef NULL
 #define NULL ((void*)0)
@@ -116,4 +119,6 @@ static __always_inline __u64 weir_net_id(const struct net* net) {
   return net->ns.ns_id;
 }
 
-static __always_inline __u64 weir_dev_netns(const struct net_device* dev) { return weir_net_id(dev->nd_net.net); }
+static __always_inline __u64 weir_dev_netns(const struct net_device* dev) {
+  return weir_net_id(dev->nd_net.net);
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The data plane: one program a hook, always on, for every namespace of the host. Features add account functions here, so that
-// a packet pays for one entry into BPF a hook, whatever is switched on.
+// The data plane: one program a hook, always on, for every namespace of the host. Features add account functions here,
+// so that a packet pays for one entry into BPF a hook, whatever is switched on.
 #include "observe/queues/bpf/queue_account.h"
 #include "weir_kernel.h"
 

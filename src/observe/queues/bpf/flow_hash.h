@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A number for the flow of a packet that is about to be transmitted: 32 bits over addresses, protocol and ports of the
  * outermost IP header. skb->hash will not do: the kernel leaves it 0 when a recorded queue or an XPS map decides.
- * Reads from the Ethernet header on (skb->data at ndo_start_xmit), past up to two VLAN tags; a fragment has no ports, and
- * anything that is not IP is one flow a protocol. */
+ * Reads from the Ethernet header on (skb->data at ndo_start_xmit), past up to two VLAN tags; a fragment has no ports,
+ * and anything that is not IP is one flow a protocol. */
 #pragma once
 
 #include "weir_kernel.h"

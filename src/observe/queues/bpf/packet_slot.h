@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The memory of a packet between two hooks. A shared array, not per CPU: a qdisc may hand the packet to another CPU.
- * A slot is checked by the skb's address; a collision or a reused address costs one sampled packet its attribution, never a
- * counter its correctness. */
+ * A slot is checked by the skb's address; a collision or a reused address costs one sampled packet its attribution,
+ * never a counter its correctness. */
 #pragma once
 
 #include "observe/queues/bpf/queues_abi.h"
@@ -24,7 +24,8 @@ static __always_inline struct weir_packet_slot* packet_slot(const struct sk_buff
   return bpf_map_lookup_elem(&packet_slots, &index);
 }
 
-static __always_inline void packet_slot_write(const struct sk_buff* skb, __u32 ifindex, __u16 mapping, bool before_pick) {
+static __always_inline void packet_slot_write(const struct sk_buff* skb, __u32 ifindex, __u16 mapping,
+                                              bool before_pick) {
   struct weir_packet_slot* slot = packet_slot(skb);
   if (!slot) return;
   slot->skb = (__u64)skb;

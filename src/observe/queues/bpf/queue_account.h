@@ -41,7 +41,9 @@ struct {
 
 extern void* bpf_rdonly_cast(const void* obj, __u32 btf_id) __ksym __weak;
 
-static __always_inline __u64* data_stat(__u32 stat) { return bpf_map_lookup_elem(&data_stats, &stat); }
+static __always_inline __u64* data_stat(__u32 stat) {
+  return bpf_map_lookup_elem(&data_stats, &stat);
+}
 
 static __always_inline void data_stat_add(__u32 stat) {
   __u64* value = data_stat(stat);
@@ -61,7 +63,8 @@ static __always_inline __u32 wire_packets(const struct sk_buff* skb) {
   return segments ? segments : 1;
 }
 
-static __always_inline void queue_count(const struct net_device* dev, __u8 direction, __u16 queue, __u64 bytes, __u32 wire) {
+static __always_inline void queue_count(const struct net_device* dev, __u8 direction, __u16 queue, __u64 bytes,
+                                        __u32 wire) {
   struct weir_queue_key key = {
       .netns = weir_dev_netns(dev), .ifindex = dev->ifindex, .queue = queue, .direction = direction};
   struct weir_queue_count* count = bpf_map_lookup_elem(&queue_counts, &key);
@@ -79,7 +82,8 @@ static __always_inline void queue_count(const struct net_device* dev, __u8 direc
   count->wire_packets += wire;
 }
 
-/* A random gap between samples, 1 to 2 * rate - 1: a fixed one would always meet the same flow of a round-robin sender. */
+/* A random gap between samples, 1 to 2 * rate - 1: a fixed one would always meet the same flow of a round-robin sender.
+ */
 static __always_inline bool sample_now(void) {
   if (sample_rate == 0) return false;
   __u64* countdown = data_stat(WEIR_STAT_COUNTDOWN);
@@ -107,8 +111,8 @@ static __always_inline void sampled_add(void* map, const void* key, __u32 lost) 
     data_stat_add(lost);
 }
 
-/* skb->queue_mapping before the pick: what the device's egress hook or the receive hook saw; a packet of a local socket has
- * none unless a hook saw otherwise; -1: nobody looked. */
+/* skb->queue_mapping before the pick: what the device's egress hook or the receive hook saw; a packet of a local socket
+ * has none unless a hook saw otherwise; -1: nobody looked. */
 static __always_inline int mapping_before_pick(const struct sk_buff* skb, const struct net_device* dev) {
   const struct weir_packet_slot* slot = packet_slot(skb);
   if (slot && slot->skb == (__u64)skb) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Follows skb->queue_mapping of packets on their way to a watched device and aggregates, in the kernel, between which two
-// points it last changed. Loaded on demand: `weir queues explain`, and the doctor once it suspects a device.
+// Follows skb->queue_mapping of packets on their way to a watched device and aggregates, in the kernel, between which
+// two points it last changed. Loaded on demand: `weir queues explain`, and the doctor once it suspects a device.
 #include "observe/queues/bpf/packet_slot.h"
 #include "observe/queues/bpf/path_abi.h"
 #include "weir_kernel.h"
@@ -80,7 +80,8 @@ static __always_inline struct path_slot* follow(const struct sk_buff* skb, bool 
   return slot;
 }
 
-static __always_inline void look(struct path_slot* slot, const struct sk_buff* skb, const struct net_device* dev, __u8 point) {
+static __always_inline void look(struct path_slot* slot, const struct sk_buff* skb, const struct net_device* dev,
+                                 __u8 point) {
   const struct place here = {
       .netns = weir_dev_netns(dev), .ifindex = dev->ifindex, .value = skb->queue_mapping, .point = point};
   if (here.value != slot->last.value) {
@@ -191,10 +192,13 @@ static __always_inline int nf_look(const struct bpf_nf_ctx* ctx, __u8 point) {
   return NF_ACCEPT;
 }
 
-/* One program a point: a netfilter link has no cookie to tell them apart. Priorities are chosen when they are attached. */
-#define NF_PROGRAM(name, point) \
-  SEC("netfilter/" #name)       \
-  int name(struct bpf_nf_ctx* ctx) { return nf_look(ctx, point); }
+/* One program a point: a netfilter link has no cookie to tell them apart. Priorities are chosen when they are attached.
+ */
+#define NF_PROGRAM(name, point)      \
+  SEC("netfilter/" #name)            \
+  int name(struct bpf_nf_ctx* ctx) { \
+    return nf_look(ctx, point);      \
+  }
 
 NF_PROGRAM(nf_pre_first, WEIR_POINT_NF_PRE_FIRST)
 NF_PROGRAM(nf_pre_last, WEIR_POINT_NF_PRE_LAST)

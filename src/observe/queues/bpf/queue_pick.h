@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Who chose the tx queue: replays netdev_core_pick_tx() and netdev_pick_tx() (net/core/dev.c) rule by rule for a packet that
- * has its queue, and compares. Runs on sampled packets only, so it may read through pointers that are not trusted. */
+/* Who chose the tx queue: replays netdev_core_pick_tx() and netdev_pick_tx() (net/core/dev.c) rule by rule for a packet
+ * that has its queue, and compares. Runs on sampled packets only, so it may read through pointers that are not trusted.
+ */
 #pragma once
 
 #include "observe/queues/bpf/queues_abi.h"
@@ -23,9 +24,12 @@ struct pick_input {
 };
 
 /* reciprocal_scale(), include/linux/kernel.h */
-static __always_inline __u32 scale_to(__u32 value, __u32 bound) { return (__u32)(((__u64)value * bound) >> 32); }
+static __always_inline __u32 scale_to(__u32 value, __u32 bound) {
+  return (__u32)(((__u64)value * bound) >> 32);
+}
 
-static __always_inline void pick_input_init(struct pick_input* in, const struct sk_buff* skb, const struct net_device* dev) {
+static __always_inline void pick_input_init(struct pick_input* in, const struct sk_buff* skb,
+                                            const struct net_device* dev) {
   in->skb = skb;
   in->dev = dev;
   in->real_queues = dev->real_num_tx_queues;
@@ -45,8 +49,8 @@ static __always_inline void pick_input_init(struct pick_input* in, const struct 
   in->class_count = range.count;
 }
 
-/* __get_xps_queue_idx() for dev->xps_maps[kind] (0: XPS_CPUS, 1: XPS_RXQS) and a member (CPU or rx queue). The maps are read
- * by address: the verifier allows no computed index behind a typed pointer. */
+/* __get_xps_queue_idx() for dev->xps_maps[kind] (0: XPS_CPUS, 1: XPS_RXQS) and a member (CPU or rx queue). The maps are
+ * read by address: the verifier allows no computed index behind a typed pointer. */
 static __always_inline int xps_queue_of(const struct pick_input* in, __u32 kind, __u32 member) {
   __u64 maps = 0;
   bpf_probe_read_kernel(&maps, sizeof(maps), &in->dev->xps_maps[kind]);
@@ -70,7 +74,8 @@ static __always_inline int xps_queue_of(const struct pick_input* in, __u32 kind,
   return queue < in->real_queues ? queue : WEIR_NO_QUEUE;
 }
 
-/* get_xps_queue(): by the socket's rx queue, then by the CPU that sends (sender_cpu is that CPU + 1 once a queue is picked). */
+/* get_xps_queue(): by the socket's rx queue, then by the CPU that sends (sender_cpu is that CPU + 1 once a queue is
+ * picked). */
 static __always_inline int xps_queue(const struct pick_input* in, const struct sock* sk) {
   int queue = WEIR_NO_QUEUE;
   if (sk && bpf_core_field_exists(sk->__sk_common.skc_rx_queue_mapping)) {
@@ -89,7 +94,8 @@ static __always_inline __u32 recorded_queue(const struct pick_input* in, __u32 m
 }
 
 /* `mapping` is skb->queue_mapping as it stood before the pick, or -1 where no hook saw it. */
-static __always_inline enum weir_queue_rule queue_rule(const struct sk_buff* skb, const struct net_device* dev, int mapping) {
+static __always_inline enum weir_queue_rule queue_rule(const struct sk_buff* skb, const struct net_device* dev,
+                                                       int mapping) {
   struct pick_input in;
   pick_input_init(&in, skb, dev);
   if (in.real_queues <= 1) return WEIR_RULE_SINGLE;

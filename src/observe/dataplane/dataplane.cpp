@@ -1,0 +1,116 @@
+#include "observe/dataplane/dataplane.h"
+
+#include <bpf/btf.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "bpf/skeleton.h"
+#include "dataplane.skel.h"
+
+namespace weir::observe {
+
+namespace {
+
+/// What all maps together may take is 32 MiB; the exact counters get half of it, whatever the number of CPUs.
+constexpr std::size_t kCounterBudgetBytes = 16U << 20U;
+constexpr std::size_t kMostCounters = 16384;
+constexpr std::size_t kFewestCounters = 1024;
+/// Kernel overhead of an element of a preallocated per-CPU hash: struct htab_elem, key, pointer, allocator rounding.
+constexpr std::size_t kElementOverheadBytes = 96;
+
+std::uint32_t counter_rows(std::size_t cpus) {
+  const std::size_t row = kElementOverheadBytes + cpus * sizeof(weir_queue_count);
+  return static_cast<std::uint32_t>(std::clamp(kCounterBudgetBytes / row, kFewestCounters, kMostCounters));
+}
+
+struct FreeBtf {
+  void operator()(btf* types) const { btf__free(types); }
+};
+
+/// Whether the running kernel has bpf_rdonly_cast() (6.2, commit a35b9af4ec2c).
+bool kernel_has_rdonly_cast() {
+  const std::unique_ptr<btf, FreeBtf> types(btf__load_vmlinux_btf());
+  return types != nullptr && btf__find_by_name_kind(types.get(), "bpf_rdonly_cast", BTF_KIND_FUNC) > 0;
+}
+
+Result<std::uint64_t> memlock_bytes(int fd) {
+  std::ifstream info(fmt::format("/proc/self/fdinfo/{}", fd));
+  std::string word;
+  std::uint64_t bytes = 0;
+  while (info >> word) {
+    if (word == "memlock:" && info >> bytes) return bytes;
+  }
+  return fail(Errc::failed, "the kernel does not say how much memory a BPF map holds");
+}
+
+}  // namespace
+
+struct DataPlane::Parts {
+  bpf::Skeleton<dataplane> skeleton;
+  QueueCountMap counts;
+  QueueChoiceMap choices;
+  QueueFlowMap flows;
+  DataStatMap stats;
+};
+
+DataPlane::DataPlane(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+DataPlane::DataPlane(DataPlane&&) noexcept = default;
+DataPlane& DataPlane::operator=(DataPlane&&) noexcept = default;
+DataPlane::~DataPlane() = default;
+
+Result<DataPlane> DataPlane::start(const Options& options) {
+  auto cpus = bpf::possible_cpus();
+  if (!cpus) return pass(std::move(cpus));
+  auto skeleton = bpf::Skeleton<dataplane>::open(options.btf_path);
+  if (!skeleton) return pass(std::move(skeleton), "data plane");
+  skeleton->get().rodata->sample_rate = options.sample_rate;
+  skeleton->get().rodata->have_rdonly_cast = kernel_has_rdonly_cast();
+  bpf_map__set_max_entries(skeleton->get().maps.queue_counts, counter_rows(*cpus));
+  if (auto loaded = skeleton->load(); !loaded) return pass(std::move(loaded), "data plane");
+
+  auto counts = QueueCountMap::open(skeleton->get().maps.queue_counts);
+  if (!counts) return pass(std::move(counts), "data plane");
+  auto choices = QueueChoiceMap::open(skeleton->get().maps.queue_choices);
+  if (!choices) return pass(std::move(choices), "data plane");
+  auto flows = QueueFlowMap::open(skeleton->get().maps.queue_flows);
+  if (!flows) return pass(std::move(flows), "data plane");
+  auto stats = DataStatMap::open(skeleton->get().maps.data_stats);
+  if (!stats) return pass(std::move(stats), "data plane");
+  if (auto attached = skeleton->attach(); !attached) return pass(std::move(attached), "data plane");
+  return DataPlane(std::make_unique<Parts>(*std::move(skeleton), *std::move(counts), *std::move(choices),
+                                           *std::move(flows), *std::move(stats)));
+}
+
+const QueueCountMap& DataPlane::queue_counts() const {
+  return parts_->counts;
+}
+const QueueChoiceMap& DataPlane::queue_choices() const {
+  return parts_->choices;
+}
+const QueueFlowMap& DataPlane::queue_flows() const {
+  return parts_->flows;
+}
+const DataStatMap& DataPlane::stats() const {
+  return parts_->stats;
+}
+int DataPlane::packet_slots_fd() const {
+  return bpf_map__fd(parts_->skeleton->maps.packet_slots);
+}
+std::uint32_t DataPlane::sample_rate() const {
+  return parts_->skeleton->rodata->sample_rate;
+}
+
+Result<std::uint64_t> DataPlane::map_bytes() const {
+  std::uint64_t sum = 0;
+  bpf_map* map = nullptr;
+  while ((map = bpf_object__next_map(parts_->skeleton->obj, map)) != nullptr) {
+    const auto bytes = memlock_bytes(bpf_map__fd(map));
+    if (!bytes) return bytes;
+    sum += *bytes;
+  }
+  return sum;
+}
+
+}  // namespace weir::observe

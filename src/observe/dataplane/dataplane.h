@@ -1,0 +1,54 @@
+// The always-on BPF object: one program a hook of the kernel, shared by every feature that accounts packets.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "bpf/map.h"
+#include "observe/queues/bpf/queues_abi.h"
+
+namespace weir::observe {
+
+using QueueCountMap = bpf::PerCpuMap<weir_queue_key, weir_queue_count>;
+using QueueChoiceMap = bpf::Map<weir_choice_key, std::uint64_t>;
+using QueueFlowMap = bpf::Map<weir_flow_key, std::uint64_t>;
+using DataStatMap = bpf::PerCpuMap<std::uint32_t, std::uint64_t>;
+
+/// The loaded and attached data plane; it counts for every namespace of the host until it is destroyed, and leaves
+/// nothing behind then, however the process ends (nothing is pinned).
+class DataPlane {
+ public:
+  struct Options {
+    /// One transmitted packet in this many is examined for who chose its queue; 0 examines none.
+    std::uint32_t sample_rate = 64;
+    /// Kernel type information other than /sys/kernel/btf/vmlinux, for CO-RE.
+    std::string btf_path;
+  };
+
+  /// Errc::permission without CAP_BPF and CAP_PERFMON, Errc::unsupported without BTF or tracepoint BTF (Linux 5.15 has
+  /// it).
+  static Result<DataPlane> start(const Options& options);
+
+  DataPlane(DataPlane&&) noexcept;
+  DataPlane& operator=(DataPlane&&) noexcept;
+  ~DataPlane();
+
+  [[nodiscard]] const QueueCountMap& queue_counts() const;
+  [[nodiscard]] const QueueChoiceMap& queue_choices() const;
+  [[nodiscard]] const QueueFlowMap& queue_flows() const;
+  [[nodiscard]] const DataStatMap& stats() const;
+  /// Descriptor of the packet memory, for objects that are loaded on demand and share it.
+  [[nodiscard]] int packet_slots_fd() const;
+  [[nodiscard]] std::uint32_t sample_rate() const;
+  /// Bytes of kernel memory that the maps hold, as the kernel accounts them (fdinfo "memlock").
+  [[nodiscard]] Result<std::uint64_t> map_bytes() const;
+
+ private:
+  struct Parts;
+  explicit DataPlane(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace weir::observe
