@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "weir " WEIR_VERSION);
   app.require_subcommand(0, 1);
   weir::cli::Program program;
+  weir::cli::add_capabilities(app, program);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
