@@ -1,0 +1,110 @@
+// Namespaces with a name: bind mounts under /run/netns, laid out as ip-netns(8) does, so that both see the same ones.
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cstring>
+#include <optional>
+
+#include "netns/netns.h"
+#include "netns/ns_file.h"
+#include "sys/scratch_thread.h"
+
+namespace weir::netns {
+
+namespace {
+
+/// Makes /run/netns a shared mount point, so that names made in one mount namespace are seen in the others. ip(8) takes
+/// the same lock: two that do this at once would stack mounts that hide names.
+Result<void> prepare_directory() {
+  if (::mkdir(detail::kNamedDir, 0755) != 0 && errno != EEXIST) return fail_errno(errno, detail::kNamedDir);
+  const sys::Fd lock(::open(detail::kNamedDir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.valid()) return fail_errno(errno, detail::kNamedDir);
+  if (::flock(lock.get(), LOCK_EX) != 0) return fail_errno(errno, std::string("locking ") + detail::kNamedDir);
+  if (::mount("", detail::kNamedDir, "none", MS_SHARED | MS_REC, nullptr) == 0) return {};
+  if (errno != EINVAL) return fail_errno(errno, std::string("sharing ") + detail::kNamedDir);
+  // EINVAL: not a mount point yet.
+  if (::mount(detail::kNamedDir, detail::kNamedDir, "none", MS_BIND | MS_REC, nullptr) != 0 ||
+      ::mount("", detail::kNamedDir, "none", MS_SHARED | MS_REC, nullptr) != 0) {
+    return fail_errno(errno, std::string("mounting ") + detail::kNamedDir);
+  }
+  return {};
+}
+
+Result<void> bring_loopback_up() {
+  const sys::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return fail_errno(errno, "socket");
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) return fail_errno(errno, "reading the state of lo");
+  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
+  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) return fail_errno(errno, "bringing lo up");
+  return {};
+}
+
+/// Gives the calling thread's namespace a name. The mount is prepared before the name exists, because a watcher that
+/// opens the name before the mount stands on it gets a plain file.
+Result<void> publish(const std::string& path) {
+  const sys::Fd tree(::open_tree(AT_FDCWD, "/proc/thread-self/ns/net", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!tree.valid()) return fail_errno(errno, "preparing the mount of the namespace");
+  const sys::Fd place(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0));
+  if (!place.valid()) {
+    if (errno == EEXIST) return fail(Errc::busy, path + " already exists");
+    return fail_errno(errno, path);
+  }
+  if (::move_mount(tree.get(), "", AT_FDCWD, path.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0) return {};
+  const int err = errno;
+  ::unlink(path.c_str());
+  return fail_errno(err, "mounting the namespace on " + path);
+}
+
+Error with_root_hint(Error error) {
+  if (error.code == Errc::permission && error.hint.empty()) error.hint = "run as root (CAP_SYS_ADMIN)";
+  return error;
+}
+
+}  // namespace
+
+Result<Netns> Netns::create_named(const std::string& name) {
+  const std::string what = "creating network namespace \"" + name + "\"";
+  if (auto checked = detail::check_name(name); !checked) return pass(std::move(checked));
+  if (auto ready = prepare_directory(); !ready) {
+    return std::unexpected(with_root_hint(std::move(ready).error()).with_context(what));
+  }
+  const std::string path = detail::kNamedDir + ("/" + name);
+  // Looked at first only to spare the kernel a namespace; publish() decides.
+  if (struct stat st{}; ::lstat(path.c_str(), &st) == 0)
+    return fail(Errc::busy, what + ": " + path + " already exists");
+  std::optional<Netns> made;
+  auto done = sys::on_scratch_thread([&]() -> Result<void> {
+    if (::unshare(CLONE_NEWNET) != 0) return fail_errno(errno, "unshare");
+    if (auto up = bring_loopback_up(); !up) return up;
+    auto own = Netns::current();
+    if (!own) return pass(std::move(own));
+    if (auto published = publish(path); !published) return published;
+    made = std::move(*own);
+    return {};
+  });
+  if (!done) return std::unexpected(with_root_hint(std::move(done).error()).with_context(what));
+  return std::move(*made);
+}
+
+Result<void> Netns::remove_named(const std::string& name) {
+  if (auto checked = detail::check_name(name); !checked) return checked;
+  const std::string path = detail::kNamedDir + ("/" + name);
+  const std::string what = "removing network namespace \"" + name + "\"";
+  // One name may carry several mounts, of which only the uppermost shows; EINVAL says that none is left.
+  while (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+  }
+  if (errno == ENOENT) return fail(Errc::not_found, "no network namespace \"" + name + "\"");
+  if (errno != EINVAL) return std::unexpected(with_root_hint(errno_error(errno, what)));
+  if (::unlink(path.c_str()) != 0) return std::unexpected(with_root_hint(errno_error(errno, what)));
+  return {};
+}
+
+}  // namespace weir::netns

@@ -1,0 +1,155 @@
+#include "netns/ns_file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+
+#include "base/text.h"
+
+namespace weir::netns::detail {
+
+namespace {
+
+constexpr std::int64_t kNsfsMagic = 0x6e736673;  // NSFS_MAGIC of linux/magic.h
+
+// Linux 6.18, include/uapi/linux/nsfs.h; younger than the headers of the oldest machine that builds this.
+constexpr unsigned long kNsGetId = _IOR(0xb7, 13, std::uint64_t);
+
+/// Brings the thread home when it goes out of scope, however that happens.
+class HomeGuard {
+ public:
+  explicit HomeGuard(int home) : home_(home) {}
+  ~HomeGuard() {
+    if (::setns(home_, CLONE_NEWNET) == 0) return;
+    // To go on in a tenant's namespace believing to be at home is worse than to die.
+    constexpr std::string_view kLastWords = "weir: a thread cannot return to its network namespace; giving up\n";
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kLastWords.data(), kLastWords.size());
+    std::abort();
+  }
+  HomeGuard(const HomeGuard&) = delete;
+  HomeGuard& operator=(const HomeGuard&) = delete;
+
+ private:
+  int home_;
+};
+
+Result<std::uint64_t> cookie_inside(int ns_fd) {
+  std::uint64_t cookie = 0;
+  auto inside = run_inside(ns_fd, [&]() -> Result<void> {
+    const sys::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket.valid()) return fail_errno(errno, "socket");
+    socklen_t size = sizeof cookie;
+    if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0) return {};
+    if (errno == ENOPROTOOPT) {
+      return fail(Errc::unsupported, "this kernel gives network namespaces no identity (NS_GET_ID or SO_NETNS_COOKIE)",
+                  "Linux 5.15 or later is needed");
+    }
+    return fail_errno(errno, "SO_NETNS_COOKIE");
+  });
+  if (!inside) return pass(std::move(inside));
+  return cookie;
+}
+
+}  // namespace
+
+Result<void> check_ns_fd(int fd, const std::string& what) {
+  struct statfs fs {};
+  if (::fstatfs(fd, &fs) != 0) return fail_errno(errno, what);
+  if (static_cast<std::int64_t>(fs.f_type) != kNsfsMagic) {
+    return fail(Errc::usage, what + " is not a network namespace (it is no file of nsfs)");
+  }
+  const int type = ::ioctl(fd, NS_GET_NSTYPE);
+  if (type == -1 && errno == EBADF) return {};  // an O_PATH descriptor: the type is asked on the one opened for real
+  if (type == -1) return fail_errno(errno, what + ": NS_GET_NSTYPE");
+  if (type != CLONE_NEWNET) return fail(Errc::usage, what + " is a namespace, but not a network namespace");
+  return {};
+}
+
+Result<sys::Fd> open_ns_file(const std::string& path, const std::string& what) {
+  const sys::Fd place(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!place.valid()) return fail_errno(errno, what);
+  if (auto checked = check_ns_fd(place.get(), what); !checked) return pass(std::move(checked));
+  sys::Fd fd(::open(("/proc/self/fd/" + std::to_string(place.get())).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return fail_errno(errno, what);
+  if (auto checked = check_ns_fd(fd.get(), what); !checked) return pass(std::move(checked));
+  return fd;
+}
+
+Result<std::uint64_t> ns_id(int fd) {
+  std::uint64_t id = 0;
+  if (::ioctl(fd, kNsGetId, &id) == 0) return id;
+  // ENOTTY: before 6.18. EINVAL: nsfs of 6.11 to 6.17 knows the magic number, but not this request.
+  if (errno == ENOTTY || errno == EINVAL || errno == EOPNOTSUPP) return cookie_inside(fd);
+  return fail_errno(errno, "NS_GET_ID");
+}
+
+Result<void> run_inside(int fd, const std::function<Result<void>()>& body) {
+  // /proc/self/ns would be the main thread's.
+  const sys::Fd home(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!home.valid()) return fail_errno(errno, "opening this thread's network namespace");
+  if (::setns(fd, CLONE_NEWNET) != 0) {
+    Error error = errno_error(errno, "entering the network namespace");
+    if (error.code == Errc::permission) error.hint = "run as root (CAP_SYS_ADMIN)";
+    return std::unexpected(std::move(error));
+  }
+  const HomeGuard guard(home.get());
+  return body();
+}
+
+std::string initial_path() {
+  constexpr const char* kFirst = "/proc/1/ns/net";
+  const sys::Fd first(::open(kFirst, O_PATH | O_CLOEXEC));
+  if (first.valid() || (errno != EACCES && errno != EPERM)) return kFirst;
+  // Kernel threads never leave the initial namespaces. PID 2 is one only in the initial PID namespace: ask for
+  // PF_KTHREAD, the ninth field of stat, the seventh after the name in parentheses.
+  std::ifstream file("/proc/2/stat");
+  std::string stat;
+  std::getline(file, stat);
+  const std::size_t after_name = stat.rfind(')');
+  if (after_name == std::string::npos) return kFirst;
+  constexpr std::uint64_t kPfKthread = 0x00200000;
+  const auto fields = split(std::string_view(stat).substr(after_name), ' ');
+  const auto flags = fields.size() > 7 ? parse_u64(fields[7]) : std::nullopt;
+  return flags && (*flags & kPfKthread) != 0 ? "/proc/2/ns/net" : kFirst;
+}
+
+Result<void> check_name(std::string_view name) {
+  const std::string quoted = "\"" + std::string(name) + "\"";
+  if (name.empty()) return fail(Errc::usage, "a network namespace needs a name");
+  if (name.size() > NAME_MAX) return fail(Errc::usage, "namespace name " + quoted + " is longer than 255 characters");
+  if (name == "." || name == ".." || name.find('/') != std::string_view::npos) {
+    return fail(Errc::usage, "namespace name " + quoted + " would leave " + kNamedDir);
+  }
+  if (name == "init" || name == "all" || name.starts_with("pid:") || name.starts_with("id:")) {
+    return fail(Errc::usage, "namespace name " + quoted + " has a meaning of its own here; choose another");
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> named() {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(kNamedDir), ::closedir);
+  if (!dir) {
+    if (errno == ENOENT) return names;
+    return fail_errno(errno, kNamedDir);
+  }
+  for (errno = 0; const dirent* entry = ::readdir(dir.get()); errno = 0) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return fail_errno(errno, kNamedDir);
+  std::ranges::sort(names);
+  return names;
+}
+
+}  // namespace weir::netns::detail

@@ -1,0 +1,39 @@
+// Inside netns only: opening and checking the files that stand for namespaces.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "sys/fd.h"
+
+namespace weir::netns::detail {
+
+inline constexpr const char* kNamedDir = "/run/netns";
+
+/// Opens `path` and checks on that same descriptor that it is a network namespace. `what` is how errors call it.
+/// Nothing but an nsfs file is ever opened for real, so devices and FIFOs do not notice.
+Result<sys::Fd> open_ns_file(const std::string& path, const std::string& what);
+
+/// Checks magic and type of an open descriptor.
+Result<void> check_ns_fd(int fd, const std::string& what);
+
+/// NS_GET_ID, else the cookie of a socket made inside.
+Result<std::uint64_t> ns_id(int fd);
+
+/// Runs `body` inside the namespace of `fd`; see run_in().
+Result<void> run_inside(int fd, const std::function<Result<void>()>& body);
+
+/// A file of the initial namespace: PID 1's, or kthreadd's where a security module keeps PID 1 to itself.
+std::string initial_path();
+
+/// Whether `name` can stand under /run/netns and cannot be mistaken for another kind of specification.
+Result<void> check_name(std::string_view name);
+
+/// The names that exist under /run/netns, sorted; none when the directory does not exist.
+Result<std::vector<std::string>> named();
+
+}  // namespace weir::netns::detail
