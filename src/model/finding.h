@@ -39,8 +39,9 @@ struct Fix {
 struct Finding {
   std::string id;  ///< as in the table of DESIGN section 4: "tx-queue-collapse"
   Severity severity = Severity::info;
-  std::string title;  ///< one line
-  std::string cause;  ///< as in the same table: "recorded-rx-queue"
+  std::string title;      ///< one line
+  std::string cause;      ///< as in the same table: "recorded-rx-queue"
+  std::string mechanism;  ///< the kernel's decision behind it, one sentence
   EntityKind subject_kind = EntityKind::nic;
   DeviceRef subject;
   std::vector<Culprit> culprits;  ///< largest share first

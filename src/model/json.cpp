@@ -78,6 +78,7 @@ Json to_json(const Finding& finding) {
           {"severity", to_string(finding.severity)},
           {"title", finding.title},
           {"cause", finding.cause},
+          {"mechanism", finding.mechanism},
           {"subject", subject_json(finding.subject_kind, finding.subject)},
           {"culprits", culprits},
           {"evidence", evidence},
