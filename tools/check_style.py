@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""The style rules that a compiler does not know (CONTRIBUTING.md): file length, no sleeping, no marks left in the text."""
+import re
+import sys
+
+from sources import ROOT, sources
+
+MAX_LINES = 450
+SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep|time\.sleep|(?<![\w.])sleep)\s*\(")
+MARK = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+LICENCE = "SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause"
+
+
+def problems_in(name, text):
+    """Yields (line, problem); line 0 speaks of the whole file."""
+    lines = text.splitlines()
+    if len(lines) > MAX_LINES:
+        yield 0, f"{len(lines)} lines; split it (at most {MAX_LINES})"
+    if "src/" in name and (name.endswith(".bpf.c") or name.endswith(".bpf.h")) and (not lines or LICENCE not in lines[0]):
+        yield 1, f"the first line of BPF C must carry '{LICENCE}'"
+    if not text.endswith("\n") or text.endswith("\n\n"):
+        yield len(lines), "a file ends with one newline"
+    for number, line in enumerate(lines, 1):
+        if SLEEP.search(line):
+            yield number, "waits by sleeping; wait for the event, or poll a condition with a deadline"
+        if MARK.search(line):
+            yield number, "a mark for later; do it now or write it down in docs/limitations.md"
+        if "\t" in line:
+            yield number, "a tab; use spaces"
+        if line != line.rstrip():
+            yield number, "spaces at the end of the line"
+
+
+def main():
+    files = list(sources()) + sorted((ROOT / "tools").glob("*.py")) + sorted((ROOT / "scripts").glob("*"))
+    count = 0
+    for path in files:
+        name = path.relative_to(ROOT).as_posix()
+        if name == "tools/check_style.py":
+            continue
+        for line, problem in problems_in(name, path.read_text(errors="replace")):
+            print(f"{name}:{line}: {problem}", file=sys.stderr)
+            count += 1
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
