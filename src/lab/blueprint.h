@@ -43,18 +43,18 @@ enum class TrafficKind : std::uint8_t { udp_flows, tcp_bulk, tcp_sink, tap_frame
 /// One generator or sink: a process of its own inside `netns`.
 struct TrafficPlan {
   TrafficKind kind = TrafficKind::udp_flows;
-  std::string netns;
-  std::string label;  ///< who sends, for reports: "pod", "host", "tap0"
-  std::vector<std::string> destinations;
+  std::string netns{};
+  std::string label{};  ///< who sends, for reports: "pod", "host", "tap0"
+  std::vector<std::string> destinations{};
   unsigned flows = 1;
   std::uint64_t pps = 0;  ///< 0: as fast as the path takes it (tcp_bulk only)
   unsigned payload_bytes = 200;
-  std::optional<unsigned> cpu;  ///< pinned to this CPU
-  std::string tap;              ///< tap_frames: the device whose queues it serves
+  std::optional<unsigned> cpu{};  ///< pinned to this CPU
+  std::string tap{};              ///< tap_frames: the device whose queues it serves
   unsigned tap_queues = 1;
-  std::string source;           ///< tap_frames: address of the pretended guest
-  std::string source_mac;
-  std::string destination_mac;
+  std::string source{};           ///< tap_frames: address of the pretended guest
+  std::string source_mac{};
+  std::string destination_mac{};
   L4 l4 = L4::udp;  ///< tap_frames: what the frames carry
 };
 

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <linux/ethtool.h>
-#include <linux/if.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -40,13 +40,10 @@ Result<void> inject(const Injection& injection) {
   if (!netns) return pass(std::move(netns));
   return netns::run_in(*netns, [&]() -> Result<void> {
     const std::string context = "injecting at " + injection.netns + "/" + injection.dev;
-    struct Close {
-      void operator()(set_queue* skeleton) const { set_queue__destroy(skeleton); }
-    };
-    const std::unique_ptr<set_queue, Close> skeleton(set_queue__open());
-    if (!skeleton) return fail_errno(errno, context);
-    skeleton->rodata->queue_mapping = injection.queue_mapping;
-    if (const int err = set_queue__load(skeleton.get()); err != 0) return fail_errno(err, context);
+    auto skeleton = bpf::Skeleton<set_queue>::open();
+    if (!skeleton) return pass(std::move(skeleton), context);
+    skeleton->get().rodata->queue_mapping = injection.queue_mapping;
+    if (auto ok = skeleton->load(); !ok) return pass(std::move(ok), context);
     bpf_tc_hook hook{};
     hook.sz = sizeof(hook);
     hook.ifindex = static_cast<int>(if_nametoindex(injection.dev.c_str()));
@@ -54,7 +51,7 @@ Result<void> inject(const Injection& injection) {
     if (const int err = bpf_tc_hook_create(&hook); err != 0) return fail_errno(err, context);
     bpf_tc_opts options{};
     options.sz = sizeof(options);
-    options.prog_fd = bpf_program__fd(skeleton->progs.lab_set_queue);
+    options.prog_fd = bpf_program__fd(skeleton->get().progs.lab_set_queue);
     // The filter holds the program, the device holds the filter: all of it goes with the namespace.
     if (const int err = bpf_tc_attach(&hook, &options); err != 0) return fail_errno(err, context);
     return {};

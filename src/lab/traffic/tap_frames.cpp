@@ -1,7 +1,7 @@
 // A pretended guest: frames written into the queues of a TAP device, many flows, as a hypervisor would.
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
+#include <net/if.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 

@@ -44,7 +44,10 @@ Result<void> send_udp_flows(const TrafficPlan& plan, Stats& stats) {
   std::vector<char> payload(plan.payload_bytes, 'w');
   iovec part{payload.data(), payload.size()};
   std::array<mmsghdr, kBurst> messages{};
-  for (mmsghdr& message : messages) message.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1};
+  for (mmsghdr& message : messages) {
+    message.msg_hdr.msg_iov = &part;
+    message.msg_hdr.msg_iovlen = 1;
+  }
   stats.ready = true;
   std::size_t turn = 0;
   for (;;) {
