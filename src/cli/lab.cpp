@@ -108,7 +108,8 @@ Result<Exit> up(const LabArguments& arguments) {
 
 void print_report(const lab::Report& report) {
   const double seconds = std::chrono::duration<double>(report.duration).count();
-  fmt::print("{:<14} {:>6} {:>10} {:>10} {:>14} {:>8}\n", "SENDER", "FLOWS", "PACKETS", "PER SECOND", "PAYLOAD", "ERRORS");
+  fmt::print("{:<14} {:>6} {:>10} {:>10} {:>14} {:>8}\n", "SENDER", "FLOWS", "PACKETS", "PER SECOND", "PAYLOAD",
+             "ERRORS");
   for (const lab::SenderReport& sender : report.senders) {
     fmt::print("{:<14} {:>6} {:>10} {:>10} {:>14} {:>8}\n", sender.label, sender.flows, sender.packets,
                format_count(static_cast<double>(sender.packets) / seconds),
@@ -160,8 +161,8 @@ Result<Exit> down(const LabArguments& arguments) {
     if (!arguments.scenario.empty()) {
       auto record = lab::read_record(prefix);
       if (record && *record && (*record)->scenario != arguments.scenario) {
-        return fail(Errc::failed, fmt::format("the lab under '{}' is {}, not {}", prefix, (*record)->scenario,
-                                              arguments.scenario));
+        return fail(Errc::failed,
+                    fmt::format("the lab under '{}' is {}, not {}", prefix, (*record)->scenario, arguments.scenario));
       }
     }
     auto gone = lab::take_down(prefix);

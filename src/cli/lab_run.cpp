@@ -25,7 +25,8 @@ constexpr auto kGrace = std::chrono::seconds(5);  // for a command that was told
 int next_signal(const sigset_t& set, SteadyClock::time_point until, siginfo_t& info) {
   for (;;) {
     const auto left = std::max(std::chrono::nanoseconds(0), std::chrono::nanoseconds(until - SteadyClock::now()));
-    const timespec span{static_cast<time_t>(left.count() / 1'000'000'000), static_cast<long>(left.count() % 1'000'000'000)};
+    const timespec span{static_cast<time_t>(left.count() / 1'000'000'000),
+                        static_cast<long>(left.count() % 1'000'000'000)};
     const int signal = sigtimedwait(&set, &info, &span);
     if (signal > 0) return signal;
     if (errno != EINTR) return 0;
@@ -144,8 +145,8 @@ Result<Exit> run_beside(const std::vector<std::string>& command, const std::stri
     return std::unexpected(std::move(error));
   }
   if (ended.by_limit) {
-    return fail(Errc::failed, fmt::format("'{}' still ran after {} (--for) and was ended", command[0],
-                                          format_duration(*limit)));
+    return fail(Errc::failed,
+                fmt::format("'{}' still ran after {} (--for) and was ended", command[0], format_duration(*limit)));
   }
   const int code = WIFEXITED(ended.status) ? WEXITSTATUS(ended.status) : 128 + WTERMSIG(ended.status);
   return static_cast<Exit>(code);

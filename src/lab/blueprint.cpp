@@ -27,8 +27,9 @@ Json to_json(const Blueprint& blueprint) {
                 {"subject", or_null(expect.subject)},
                 {"culprit", or_null(expect.culprit)},
                 {"tx_shares", expect.tx_shares}};
-  return {{"schema", "weir.lab/1"},    {"scenario", blueprint.scenario}, {"truth", blueprint.truth},
-          {"namespaces", namespaces}, {"devices", devices},             {"expect", expected}};
+  return {{"schema", "weir.lab/1"},   {"scenario", blueprint.scenario},
+          {"truth", blueprint.truth}, {"namespaces", namespaces},
+          {"devices", devices},       {"expect", expected}};
 }
 
 }  // namespace weir::lab

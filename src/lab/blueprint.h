@@ -52,7 +52,7 @@ struct TrafficPlan {
   std::optional<unsigned> cpu{};  ///< pinned to this CPU
   std::string tap{};              ///< tap_frames: the device whose queues it serves
   unsigned tap_queues = 1;
-  std::string source{};           ///< tap_frames: address of the pretended guest
+  std::string source{};  ///< tap_frames: address of the pretended guest
   std::string source_mac{};
   std::string destination_mac{};
   L4 l4 = L4::udp;  ///< tap_frames: what the frames carry

@@ -52,7 +52,8 @@ std::size_t Draft::add_namespace(const std::string& role) {
         "for c in all default; do f=/proc/sys/net/ipv6/conf/$c/disable_ipv6; [ ! -e $f ] || echo 1 >$f; done");
   } else {
     netns.early_shell.push_back("for c in all default; do echo 0 >/proc/sys/net/ipv6/conf/$c/disable_ipv6; done");
-    netns.early_shell.push_back("for c in all default; do echo 0 >/proc/sys/net/ipv6/conf/$c/router_solicitations; done");
+    netns.early_shell.push_back(
+        "for c in all default; do echo 0 >/proc/sys/net/ipv6/conf/$c/router_solicitations; done");
   }
   netns.early_shell.push_back("for c in all default; do echo 0 >/proc/sys/net/ipv4/conf/$c/rp_filter; done");
   if (role == "host" && path_ != Path::bridged) {
@@ -80,8 +81,8 @@ std::string Draft::with_prefix(unsigned net, unsigned host) const {
 
 void Draft::add_bridge() {
   NamespacePlan& host = blueprint_.namespaces[0];
-  host.links.push_back(fmt::format(
-      "link add br0 address {} type bridge stp_state 0 forward_delay 0 mcast_snooping 0", mac(Mac::bridge, 0)));
+  host.links.push_back(fmt::format("link add br0 address {} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                                   mac(Mac::bridge, 0)));
   host.ip.push_back("link set br0 up");
   host.ip.push_back(fmt::format("addr add {} dev br0", with_prefix(kBridgeNet, 1)));
   blueprint_.devices.push_back({host.name, "br0", "bridge", 1});
@@ -110,7 +111,8 @@ void Draft::add_uplink(unsigned index) {
         fmt::format("neigh replace {} lladdr {} dev {}", address(kBridgeNet, 1), mac(Mac::bridge, 0), peer));
   } else if (path_ == Path::routed) {
     host.ip.push_back(fmt::format("addr add {} dev {}", with_prefix(kUplinkNet + index, 1), nic));
-    host.ip.push_back(fmt::format("neigh replace {} lladdr {} dev {}", wire_address(index), mac(Mac::wire, index), nic));
+    host.ip.push_back(
+        fmt::format("neigh replace {} lladdr {} dev {}", wire_address(index), mac(Mac::wire, index), nic));
     wire.ip.push_back(fmt::format("neigh replace {} lladdr {} dev {}", address(kUplinkNet + index, 1),
                                   mac(Mac::uplink, index), peer));
   }
@@ -136,8 +138,8 @@ void Draft::join_uplink_vxlan(unsigned index) {
   const std::string tunnel = fmt::format("vx{}", index);
   for (const End& end : {End{blueprint_.namespaces[0], series_name(options().nic_name, index), 1, Mac::tunnel_host,
                              Mac::tunnel_wire, Mac::uplink, Mac::wire},
-                         End{blueprint_.namespaces[1], fmt::format("w{}", index), 2, Mac::tunnel_wire,
-                             Mac::tunnel_host, Mac::wire, Mac::uplink}}) {
+                         End{blueprint_.namespaces[1], fmt::format("w{}", index), 2, Mac::tunnel_wire, Mac::tunnel_host,
+                             Mac::wire, Mac::uplink}}) {
     std::vector<std::string>& ip = end.netns.ip;
     const unsigned far = 3 - end.host;
     ip.push_back(fmt::format("addr add {}{} dev {}", under(end.host), v4 ? "/24" : "/64 nodad", end.dev));
@@ -204,8 +206,7 @@ unsigned Draft::add_pod(unsigned queues) {
 
 unsigned Draft::add_tap(unsigned queues) {
   Workload workload{0, static_cast<unsigned>(workloads_.size()) + 1, port_name(true), queues, true};
-  host().links.push_back(
-      fmt::format("tuntap add dev {} mode tap{}", workload.port, queues > 1 ? " multi_queue" : ""));
+  host().links.push_back(fmt::format("tuntap add dev {} mode tap{}", workload.port, queues > 1 ? " multi_queue" : ""));
   host().ip.push_back(fmt::format("link set {} address {}", workload.port, mac(Mac::tap, workload.net)));
   join_port(workload, mac(Mac::guest, workload.net));
   workloads_.push_back(std::move(workload));

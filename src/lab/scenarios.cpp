@@ -100,7 +100,7 @@ Result<Blueprint> draw_multiqueue_veth(const Options& options) {
   Draft draft(options, Path::routed);
   draft.add_bystanders();
   draft.add_pod(queues);
-  draft.add_traffic();
+  draft.add_traffic(2048);
   draft.expect_from_shares(draft.mixed_shares(multiqueue_veth_shares(queues, options.queues)), kRecorded);
   if (!draft.blueprint().expect.findings.empty()) draft.blueprint().expect.culprit = draft.culprit_ref();
   return std::move(draft).finish();

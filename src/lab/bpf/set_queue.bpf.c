@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The state that a driver leaves behind which records a receive queue: skb->queue_mapping is set where packets enter.
-#include <linux/bpf.h>
-
 #include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
 
 const volatile __u32 queue_mapping = 1;
 

@@ -56,11 +56,11 @@ std::vector<std::uint8_t> transport(const FrameFields& fields) {
     put16(bytes, 8 + fields.payload_bytes);
     put16(bytes, 0);
   } else {
-    put32(bytes, 1);        // sequence number
-    put32(bytes, 1);        // acknowledgement
-    put16(bytes, 0x5018);   // 5 words of header, PSH | ACK
-    put16(bytes, 0xffff);   // window
-    put32(bytes, 0);        // checksum, urgent pointer
+    put32(bytes, 1);       // sequence number
+    put32(bytes, 1);       // acknowledgement
+    put16(bytes, 0x5018);  // 5 words of header, PSH | ACK
+    put16(bytes, 0xffff);  // window
+    put32(bytes, 0);       // checksum, urgent pointer
   }
   bytes.insert(bytes.end(), fields.payload_bytes, std::uint8_t{'w'});
   return bytes;

@@ -55,7 +55,8 @@ Result<void> settle_in(const TrafficPlan& plan, int netns_fd) {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   CPU_SET(*plan.cpu, &cpus);
-  if (sched_setaffinity(0, sizeof(cpus), &cpus) != 0) return fail_errno(errno, fmt::format("pinning to CPU {}", *plan.cpu));
+  if (sched_setaffinity(0, sizeof(cpus), &cpus) != 0)
+    return fail_errno(errno, fmt::format("pinning to CPU {}", *plan.cpu));
   return {};
 }
 

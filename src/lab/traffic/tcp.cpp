@@ -63,7 +63,8 @@ Result<void> send_paced(std::vector<sys::Fd>& sockets, const TrafficPlan& plan, 
   stats.ready = true;
   std::size_t turn = 0;
   for (;;) {
-    for (std::uint64_t due = pacer->wait(); due > 0; --due) write_once(sockets[turn++ % sockets.size()], payload, stats);
+    for (std::uint64_t due = pacer->wait(); due > 0; --due)
+      write_once(sockets[turn++ % sockets.size()], payload, stats);
   }
 }
 
