@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The state that a driver leaves behind which records a receive queue: skb->queue_mapping is set where packets enter.
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+// The helpers need the types above.
+#include <bpf/bpf_helpers.h>
 
 const volatile __u32 queue_mapping = 1;
 
