@@ -8,6 +8,7 @@ from sources import ROOT, sources
 MAX_LINES = 450
 SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep|time\.sleep|(?<![\w.])sleep)\s*\(")
 MARK = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+BPF_FILE = re.compile(r"src/(.*\.bpf\.c|.*/bpf/[^/]+\.[ch]|bpf/include/[^/]+\.[ch])$")
 LICENCE = "SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause"
 
 
@@ -16,7 +17,7 @@ def problems_in(name, text):
     lines = text.splitlines()
     if len(lines) > MAX_LINES:
         yield 0, f"{len(lines)} lines; split it (at most {MAX_LINES})"
-    if "src/" in name and (name.endswith(".bpf.c") or name.endswith(".bpf.h")) and (not lines or LICENCE not in lines[0]):
+    if BPF_FILE.match(name) and LICENCE not in (lines or [""])[0]:
         yield 1, f"the first line of BPF C must carry '{LICENCE}'"
     if not text.endswith("\n") or text.endswith("\n\n"):
         yield len(lines), "a file ends with one newline"
