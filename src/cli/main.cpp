@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);
   weir::cli::Program program;
   weir::cli::add_capabilities(app, program);
+  weir::cli::add_lab(app, program);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
