@@ -1,9 +1,8 @@
 // Observations of hosts that exist only here: devices, flows placed on queues by a rule, windows and samples.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <map>
-#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
@@ -25,7 +24,7 @@ struct Stream {
   model::DeviceRef origin;
   std::vector<double> flows;                     ///< packets of each flow in one window
   std::vector<std::optional<std::uint32_t>> on;  ///< queue of each flow; nothing: hashed
-  QueueRule rule = QueueRule::hash;              ///< of the flows with a queue given
+  std::vector<QueueRule> rules;                  ///< of the flows with a queue given
 };
 
 inline std::vector<double> equal_flows(std::size_t count, double packets) {
@@ -35,12 +34,29 @@ inline std::vector<double> equal_flows(std::size_t count, double packets) {
 /// All flows of a stream on one queue by one rule.
 inline Stream pinned(const model::DeviceRef& origin, std::vector<double> flows, std::uint32_t queue, QueueRule rule) {
   const std::size_t count = flows.size();
-  return {origin, std::move(flows), std::vector<std::optional<std::uint32_t>>(count, queue), rule};
+  return {origin, std::move(flows), std::vector<std::optional<std::uint32_t>>(count, queue),
+          std::vector<QueueRule>(count, rule)};
 }
 
 inline Stream hashed(const model::DeviceRef& origin, std::vector<double> flows) {
   const std::size_t count = flows.size();
-  return {origin, std::move(flows), std::vector<std::optional<std::uint32_t>>(count), QueueRule::hash};
+  return {origin, std::move(flows), std::vector<std::optional<std::uint32_t>>(count),
+          std::vector<QueueRule>(count, QueueRule::hash)};
+}
+
+/// What a veth of `pod_queues` queues sends into a device of `queues`: the pod's queue 0 arrives unrecorded and is
+/// hashed again with the same hash, queue k arrives as recorded receive queue k-1.
+inline Stream through_veth(const model::DeviceRef& origin, std::vector<double> flows, std::uint32_t pod_queues,
+                           std::uint32_t queues, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Stream stream{origin, std::move(flows), {}, {}};
+  for (std::size_t flow = 0; flow < stream.flows.size(); ++flow) {
+    const std::uint64_t hash = random() & 0xFFFFFFFFU;
+    const auto in_pod = static_cast<std::uint32_t>(hash * pod_queues >> 32);
+    stream.on.emplace_back(in_pod == 0 ? static_cast<std::uint32_t>(hash * queues >> 32) : (in_pod - 1) % queues);
+    stream.rules.push_back(in_pod == 0 ? QueueRule::hash : QueueRule::recorded);
+  }
+  return stream;
 }
 
 /// One window. `cpus`: packets by CPU, as shares; empty: all on CPU 0.
@@ -56,7 +72,7 @@ inline model::QueueWindow window(std::uint32_t queues, const std::vector<Stream>
     for (std::size_t flow = 0; flow < stream.flows.size(); ++flow) {
       const std::uint32_t by_hash = static_cast<std::uint32_t>(random() % queues);
       const std::uint32_t queue = stream.on[flow].value_or(by_hash);
-      const QueueRule rule = stream.on[flow] ? stream.rule : QueueRule::hash;
+      const QueueRule rule = stream.on[flow] ? stream.rules[flow] : QueueRule::hash;
       const auto packets = static_cast<std::uint64_t>(stream.flows[flow]);
       result.tx[queue].packets += packets;
       result.tx[queue].bytes += packets * 100;

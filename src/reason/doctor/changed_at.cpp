@@ -15,9 +15,14 @@ using model::DeviceRef;
 using model::HostConfig;
 using model::MappingChange;
 
-// "nf:PRE_ROUTING@-300" without the priority, which only orders the points.
+// "nf:PRE_ROUTING@-300", "nf:PRE_ROUTING first": what follows the hook only orders the points of one hook.
 std::string hook_name(const model::PathPoint& point) {
-  return point.hook.substr(0, point.hook.find('@'));
+  return point.hook.substr(0, point.hook.find_first_of("@ "));
+}
+
+// The queue that an unwatched device of the path picked (a pod's veth).
+bool is_pick(const model::PathPoint& point) {
+  return hook_name(point) == "pick";
 }
 
 std::string on_device(const model::PathPoint& point) {
@@ -40,8 +45,11 @@ std::string reception(const HostConfig& host, const DeviceRef& origin, std::uint
   if (is_tun(config)) return "tun receive";
   if (is_veth(config)) {
     const auto peer = peer_of(host, origin);
+    const DeviceConfig* sender = peer ? host.find(*peer) : nullptr;
+    // A sender without that queue cannot have chosen it: veth itself recorded it (edbea922025, 5.12 to 5.16).
+    if (sender != nullptr && mapping >= sender->real_tx_queues) return "veth receive";
     const std::string queue = mapping > 0 ? fmt::format(" (tx queue {})", mapping) : "";
-    return peer ? "the queue choice of " + to_string(*peer) + queue : "the queue choice of its veth peer" + queue;
+    return "the queue choice of " + (peer ? to_string(*peer) : "its veth peer") + queue;
   }
   if (config != nullptr && !config->driver.empty()) return config->driver + " receive";
   return "driver receive";
@@ -57,15 +65,24 @@ bool spans_tc_ingress(const MappingChange& change) {
 
 std::string between_points(const MappingChange& change) {
   const bool same = change.from.device == change.to.device || change.from.device.name.empty();
+  if (same && hook_name(change.from) == hook_name(change.to)) {
+    return fmt::format("between the first and the last {} hook{}", hook_name(change.to), on_device(change.to));
+  }
   const std::string hint = spans_tc_ingress(change) ? " (tc ingress)" : "";
   return fmt::format("between {}{} and {}{}{}", hook_name(change.from), same ? "" : on_device(change.from),
                      hook_name(change.to), on_device(change.to), hint);
 }
 
-bool same_packets(const HostConfig& host, const DeviceRef& a, const DeviceRef& b) {
-  if (a == b) return true;
-  const auto peer = peer_of(host, a);
-  return peer && *peer == b;
+// The same packets may go by the port of a bridge or by the bridge, by the end of a veth pair or by the other.
+bool same_packets(const HostConfig& host, const DeviceRef& device, const MappingChange& change) {
+  if (device == change.origin || device == change.to.device) return true;
+  const DeviceConfig* config = host.find(device);
+  if (config != nullptr && config->master != 0 && change.origin.netns == device.netns &&
+      change.origin.ifindex.value == config->master) {
+    return change.to.device == device || change.from.device == device;
+  }
+  const auto peer = peer_of(host, device);
+  return peer && (*peer == change.origin || *peer == change.to.device);
 }
 
 }  // namespace
@@ -74,11 +91,34 @@ std::optional<MappingChange> recording_change(const HostConfig& host, const mode
                                               const DeviceRef& origin) {
   const MappingChange* best = nullptr;
   for (const MappingChange& change : seen.changes) {
-    if (change.after == 0 || !same_packets(host, origin, change.origin)) continue;
+    if (change.after == 0 || !same_packets(host, origin, change)) continue;
     if (best == nullptr || change.packets > best->packets) best = &change;
   }
   if (best == nullptr) return std::nullopt;
   return *best;
+}
+
+std::vector<std::pair<DeviceRef, double>> bridge_ports(const HostConfig& host, const model::DeviceObservation& seen,
+                                                       const DeviceRef& origin) {
+  std::vector<std::pair<DeviceRef, double>> ports;
+  double all = 0;
+  for (const MappingChange& change : seen.changes) {
+    if (change.after == 0 || change.origin != origin) continue;
+    for (const model::PathPoint& point : {change.to, change.from}) {
+      // A packet from a pod is changed by the pod's end of the pair; the port is the end on the bridge.
+      const auto peer = peer_of(host, point.device);
+      const DeviceConfig* port = host.find(point.device);
+      if ((port == nullptr || port->ref.netns != origin.netns) && peer) port = host.find(*peer);
+      if (port == nullptr || port->ref.netns != origin.netns || port->master != origin.ifindex.value) continue;
+      auto row = std::ranges::find(ports, port->ref, &std::pair<DeviceRef, double>::first);
+      if (row == ports.end()) row = ports.insert(ports.end(), {port->ref, 0.0});
+      row->second += static_cast<double>(change.packets);
+      all += static_cast<double>(change.packets);
+      break;
+    }
+  }
+  for (auto& [port, share] : ports) share /= all;
+  return ports;
 }
 
 std::string changed_at(const HostConfig& host, const model::DeviceObservation& seen, const DeviceRef& origin) {
@@ -87,11 +127,15 @@ std::string changed_at(const HostConfig& host, const model::DeviceObservation& s
     return fmt::format("between {} on {} and the queue choice of {}", reception(host, origin, 0), to_string(origin),
                        to_string(seen.device));
   }
+  constexpr const char* kCarried = ", carried over the veth pair and read as a recorded receive queue";
+  if (is_pick(change->to)) {
+    return fmt::format("between the queue choice of {} (tx queue {}) and net:netif_receive_skb on {}{}",
+                       to_string(change->to.device), change->after, to_string(origin), kCarried);
+  }
   if (!change->from.hook.empty()) return between_points(*change);
-  const std::string first = fmt::format("between {} and {}{}", reception(host, change->origin, change->after),
+  const std::string first = fmt::format("between {} and {}{}", reception(host, origin, change->after),
                                         hook_name(change->to), on_device(change->to));
-  const bool veth = is_veth(host.find(change->origin));
-  return veth ? first + ", carried over the veth pair and read as a recorded receive queue" : first;
+  return first.contains("queue choice of") ? first + kCarried : first;
 }
 
 }  // namespace weir::reason

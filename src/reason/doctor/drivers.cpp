@@ -10,6 +10,13 @@ namespace weir::reason {
 namespace {
 // These have no ndo_select_queue: the core decides for them (read in Linux 6.12).
 constexpr std::array<std::string_view, 4> kCoreDecides = {"virtio_net", "gve", "veth", "tg3"};
+// These ask netdev_pick_tx() for all but special packets (FCoE, PTP, macvlan offload, HTB offload).
+constexpr std::array<std::string_view, 6> kWrapsCore = {"mlx5_core", "mlx4_en", "ice", "i40e", "ixgbe", "bnx2x"};
+
+template <std::size_t N>
+bool is_in(const std::array<std::string_view, N>& list, std::string_view driver) {
+  return std::ranges::find(list, driver) != list.end();
+}
 }  // namespace
 
 bool kernel_at_least(std::string_view release, unsigned major, unsigned minor) {
@@ -39,7 +46,7 @@ DriverChoice driver_choice(std::string_view driver, std::string_view kernel_rele
             .why = "netvsc_select_queue() takes a recorded receive queue before XPS and hash",
             .remedy = "clear the recorded queue where the packets enter the host"};
   }
-  return {.has_own_choice = std::ranges::find(kCoreDecides, driver) == kCoreDecides.end()};
+  return {.has_own_choice = !is_in(kCoreDecides, driver), .wraps_core = is_in(kWrapsCore, driver)};
 }
 
 }  // namespace weir::reason

@@ -12,6 +12,7 @@ namespace weir::reason {
 struct DriverChoice {
   bool recorded_first = false;  ///< takes it before XPS and hash are asked
   bool has_own_choice = true;   ///< has an ndo_select_queue at all, or is not known to have none
+  bool wraps_core = false;      ///< its ndo_select_queue ends in netdev_pick_tx() for ordinary packets
   std::string why{};            ///< for people, with kernel commit or version; empty when there is nothing to say
   std::string remedy{};         ///< for people
 };

@@ -21,10 +21,13 @@ std::vector<double> weights_of(const model::TxSample& sample) {
   std::vector<double> weights(sample.flows.begin(), sample.flows.end());
   const double known = std::accumulate(weights.begin(), weights.end(), 0.0);
   if (known <= 0) return {};
-  if (sample.flows_overflow > 0) {
+  // The overflow counter may speak of all devices: what this device's samples lack is the limit.
+  const double missing =
+      std::min(static_cast<double>(sample.flows_overflow), std::max(0.0, static_cast<double>(sample.sampled) - known));
+  if (missing > 0) {
     // The size of the flow to which the average known packet belongs: leaves sum(w^2) what it is among the known.
     const double size = std::max(1.0, power_sum(weights, 2) / known);
-    for (auto rest = static_cast<double>(sample.flows_overflow); rest > 0; rest -= size) {
+    for (double rest = missing; rest > 0; rest -= size) {
       weights.push_back(std::min(size, rest));
     }
   }
@@ -97,19 +100,16 @@ class Random {
   std::uint64_t state_ = 0x5745495221ULL;
 };
 
-double monte_carlo(const std::vector<double>& weights, std::uint32_t queues, double concentration) {
-  const std::size_t draws =
-      std::min(thresholds::kMonteCarloMaxDraws, thresholds::kMonteCarloSteps / (weights.size() + queues));
-  if (draws == 0) return 0;  // millions of flows: the moments are exact enough
+// Whether chance alone reaches the concentration in any of many draws: once is far more often than kChance allows.
+bool drawn(const std::vector<double>& weights, std::uint32_t queues, double concentration) {
   Random random;
   std::vector<double> load(queues);
-  std::size_t reached = 0;
-  for (std::size_t draw = 0; draw < draws; ++draw) {
-    std::ranges::fill(load, 0.0);
+  for (std::size_t draw = 0; draw < thresholds::kMonteCarloDraws; ++draw) {
+    std::fill(load.begin(), load.end(), 0.0);
     for (const double weight : weights) load[random.below(queues)] += weight;
-    if (power_sum(load, 2) >= concentration) ++reached;
+    if (std::inner_product(load.begin(), load.end(), load.begin(), 0.0) >= concentration) return true;
   }
-  return static_cast<double>(reached) / static_cast<double>(draws);
+  return false;
 }
 
 }  // namespace
@@ -130,15 +130,16 @@ FlowMix flow_mix(const std::vector<const model::QueueWindow*>& windows) {
     mix.distinct = std::max(mix.distinct, sample.flows.size());
     if (best == nullptr || sample.sampled > best->sampled) best = &sample;
   }
-  if (best == nullptr || best->flows.empty()) return mix;
+  if (best == nullptr || best->sampled == 0 || best->flows.empty()) return mix;
   mix.weights = weights_of(*best);
   if (mix.weights.empty()) return mix;
   mix.top_share = mix.weights.front();
+  mix.top_share_error = std::sqrt(mix.top_share * (1 - mix.top_share) / static_cast<double>(best->sampled));
   // Two packets drawn at random are of one flow with probability sum(w^2): unbiased, unlike the sum of squared shares.
   mix.effective = same_flow > 0 ? pairs / same_flow : std::numeric_limits<double>::infinity();
   const double s2 = power_sum(mix.weights, 2);
-  const double samples = std::max<double>(1, static_cast<double>(best->sampled));
-  mix.standard_error = 2 * std::sqrt(std::max(0.0, power_sum(mix.weights, 3) - s2 * s2) / samples);
+  const double variance = std::max(0.0, power_sum(mix.weights, 3) - s2 * s2);
+  mix.standard_error = 2 * std::sqrt(variance / static_cast<double>(best->sampled));
   return mix;
 }
 
@@ -151,9 +152,10 @@ double chance_of_concentration(const FlowMix& flows, std::uint32_t queues, doubl
   if (flows.weights.empty() || queues == 0) return 1;
   const double granted = concentration - thresholds::kFlowSamplingErrors * flows.standard_error;
   const double tail = moment_tail(flows.weights, queues, granted);
-  if (tail > thresholds::kChance) return std::min(1.0, tail);
+  const bool exact_enough = flows.weights.size() > thresholds::kMonteCarloFlows;
+  if (tail > thresholds::kChance || exact_enough) return std::min(1.0, tail);
   // 1e-12: sums of the same weights in another order.
-  return std::max(tail, monte_carlo(flows.weights, queues, granted - 1e-12));
+  return drawn(flows.weights, queues, granted - 1e-12) ? 1.0 / thresholds::kMonteCarloDraws : tail;
 }
 
 }  // namespace weir::reason

@@ -15,6 +15,7 @@ struct FlowMix {
   std::vector<double> weights;  ///< share of the packets of each flow, heaviest first, sum 1; empty: nothing is known
   std::size_t distinct = 0;     ///< flows seen, a lower bound
   double top_share = 0;         ///< share of the heaviest flow
+  double top_share_error = 0;   ///< its standard error, from sampling
   double effective = 0;         ///< 1/sum(w^2), corrected for sampling; infinity when no flow was sampled twice
   double standard_error = 0;    ///< of sum(w^2), from sampling
 };
@@ -26,9 +27,9 @@ FlowMix flow_mix(const std::vector<const model::QueueWindow*>& windows);
 /// E[sum(p^2)] over queues when every flow goes to a random queue: S + (1 - S)/N with S = sum(w^2).
 double expected_concentration(const FlowMix& flows, std::uint32_t queues);
 
-/// Probability that hashing these flows over `queues` gives sum(p^2) >= `concentration`. The larger of a deterministic
-/// Monte Carlo estimate and of the tail of a gamma distribution with the exact first three moments of sum(p^2).
-/// 1 when nothing is known about the flows.
+/// Probability that hashing these flows over `queues` gives sum(p^2) >= `concentration`: the tail of a gamma
+/// distribution with the exact first three moments of sum(p^2), checked by deterministic draws where flows are few and
+/// that tail is rough. 1 when nothing is known about the flows.
 double chance_of_concentration(const FlowMix& flows, std::uint32_t queues, double concentration);
 
 }  // namespace weir::reason

@@ -34,7 +34,14 @@ Recorders recorders(const TxView& view, QueueRule rule) {
   for (const OriginPart& part : view.origins) {
     const auto recorded = static_cast<double>(of_rule(part.origin, rule));
     if (part.origin.origin.ifindex.value == 0 || recorded <= 0 || part.part < thresholds::kMinCulpritPart) continue;
-    found.culprits.push_back({model::EntityKind::dev, part.origin.origin, recorded / found.recorded});
+    const double share = recorded / found.recorded;
+    const auto ports = bridge_ports(view.host->config, *view.seen, part.origin.origin);
+    if (ports.empty()) found.culprits.push_back({model::EntityKind::dev, part.origin.origin, share});
+    for (const auto& [port, of_bridge] : ports) {
+      if (of_bridge >= thresholds::kMinCulpritPart) {
+        found.culprits.push_back({model::EntityKind::dev, port, share * of_bridge});
+      }
+    }
   }
   std::ranges::stable_sort(found.culprits, std::ranges::greater{}, &model::Culprit::share);
   return found;
@@ -93,11 +100,22 @@ void name_the_rule(const TxView& view, TxCause& cause) {
       "To mend it for good: " + driver.remedy + ". Until then clear the recorded queue at the device's egress.";
 }
 
+// What speaks for a recorded queue: that it was read, else that nothing else explains the queue. A driver that wraps
+// netdev_pick_tx() follows the core, so what the observer puts down to it is unexplained as well.
+QueueRule witness(const TxView& view) {
+  const bool wraps = driver_choice(view.config->driver, view.host->config.kernel).wraps_core;
+  QueueRule best = QueueRule::recorded;
+  if (view.rule_blame(QueueRule::unexplained) > view.rule_blame(best)) best = QueueRule::unexplained;
+  if (wraps && view.rule_blame(QueueRule::driver) > view.rule_blame(best)) best = QueueRule::driver;
+  return best;
+}
+
 }  // namespace
 
 std::optional<TxCause> recorded_cause(const TxView& view) {
-  const bool seen = view.rule_blame(QueueRule::recorded) >= view.rule_blame(QueueRule::unexplained);
-  const QueueRule rule = seen ? QueueRule::recorded : QueueRule::unexplained;
+  const QueueRule rule = witness(view);
+  const bool seen = rule == QueueRule::recorded;
+  if (view.rule_blame(rule) < thresholds::kMinExplained) return std::nullopt;
   const Recorders found = recorders(view, rule);
   if (found.culprits.empty() || keeps_hardware_spread(view, found)) return std::nullopt;
   const model::DeviceRef& first = found.culprits.front().device;
@@ -145,6 +163,12 @@ std::optional<TxCause> driver_cause(const TxView& view) {
           ? fmt::format("Look for queue settings of the driver: ethtool --show-priv-flags {}, ethtool -l {}.",
                         view.config->ref.name, view.config->ref.name)
           : "To mend it for good: " + driver.remedy + ".";
+  if (driver.recorded_first) {
+    cause.culprits = recorders(view, QueueRule::driver).culprits;
+    if (!cause.culprits.empty()) {
+      cause.changed_at = changed_at(view.host->config, *view.seen, cause.culprits.front().device);
+    }
+  }
   cause.evidence.push_back(
       {"packets placed by the driver", 100 * view.rule_share(QueueRule::driver), "pct", std::nullopt});
   return cause;

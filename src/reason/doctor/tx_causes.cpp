@@ -25,6 +25,7 @@ double xps_blame(const TxView& view) {
   return view.rule_blame(QueueRule::xps) + (view.config->has_xps() ? view.rule_blame(QueueRule::socket) : 0);
 }
 
+// No rule of the core was seen to give the queue: a recorded queue by elimination, else the driver.
 std::optional<TxCause> unexplained_cause(const TxView& view) {
   if (auto cause = recorded_cause(view)) return cause;
   return driver_cause(view);
@@ -41,7 +42,7 @@ std::optional<TxCause> decide_tx_cause(const TxView& view) {
   if (view.chance > thresholds::kChance) return load_cause(view);
   if (auto cause = prio_map_cause(view)) return cause;
   // In the kernel's order, which decides between equals. Hashing is never the cause of what it cannot produce.
-  std::array<Candidate, 4> candidates = {Candidate{view.rule_blame(QueueRule::driver), driver_cause},
+  std::array<Candidate, 4> candidates = {Candidate{view.rule_blame(QueueRule::driver), unexplained_cause},
                                          Candidate{xps_blame(view), xps_cause},
                                          Candidate{view.rule_blame(QueueRule::recorded), recorded_cause},
                                          Candidate{unexplained_blame(view), unexplained_cause}};
@@ -57,7 +58,8 @@ std::optional<TxCause> load_cause(const TxView& view) {
     return std::nullopt;
   }
   TxCause cause{.fault = false, .certainty = 0.97};
-  if (view.flows.top_share > thresholds::kSingleFlowShare) {
+  const double surely = view.flows.top_share - thresholds::kFlowSamplingErrors * view.flows.top_share_error;
+  if (surely > thresholds::kSingleFlowShare) {
     cause.name = "single-flow";
     cause.because = fmt::format("one flow carries {:.0f} % of the packets", 100 * view.flows.top_share);
     cause.mechanism = "skb_tx_hash() gives one flow one hash and so one queue, to keep its packets in order.";
