@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <fstream>
 
 #include "bpf/skeleton.h"
@@ -43,6 +44,24 @@ Result<std::uint64_t> memlock_bytes(int fd) {
     if (word == "memlock:" && info >> bytes) return bytes;
   }
   return fail(Errc::failed, "the kernel does not say how much memory a BPF map holds");
+}
+
+/// htab_map_mem_usage() and array_map_mem_usage() for a preallocated map; struct htab_elem 48, struct bucket 16 bytes.
+std::uint64_t planned_bytes(const bpf_map* map, std::size_t cpus) {
+  const auto round_up = [](std::uint64_t bytes) { return (bytes + 7) / 8 * 8; };
+  const std::uint64_t value = round_up(bpf_map__value_size(map));
+  const std::uint64_t entries = bpf_map__max_entries(map);
+  const std::uint64_t hash_element = 48 + round_up(bpf_map__key_size(map));
+  switch (bpf_map__type(map)) {
+    case BPF_MAP_TYPE_HASH:  // one spare element a CPU, so that an update in place always finds one
+      return std::bit_ceil(entries) * 16 + (entries + cpus) * (hash_element + value);
+    case BPF_MAP_TYPE_PERCPU_HASH:
+      return std::bit_ceil(entries) * 16 + entries * (hash_element + sizeof(void*) + cpus * value);
+    case BPF_MAP_TYPE_PERCPU_ARRAY:
+      return entries * (sizeof(void*) + cpus * value);
+    default:
+      return entries * value;
+  }
 }
 
 }  // namespace
@@ -110,6 +129,16 @@ Result<std::uint64_t> DataPlane::map_bytes() const {
     if (!bytes) return bytes;
     sum += *bytes;
   }
+  return sum;
+}
+
+Result<std::uint64_t> DataPlane::planned_map_bytes(std::size_t cpus) {
+  auto skeleton = bpf::Skeleton<dataplane>::open();
+  if (!skeleton) return pass(std::move(skeleton), "data plane");
+  bpf_map__set_max_entries(skeleton->get().maps.queue_counts, counter_rows(cpus));
+  std::uint64_t sum = 0;
+  bpf_map* map = nullptr;
+  while ((map = bpf_object__next_map(skeleton->get().obj, map)) != nullptr) sum += planned_bytes(map, cpus);
   return sum;
 }
 

@@ -44,6 +44,9 @@ class DataPlane {
   [[nodiscard]] std::uint32_t sample_rate() const;
   /// Bytes of kernel memory that the maps hold, as the kernel accounts them (fdinfo "memlock").
   [[nodiscard]] Result<std::uint64_t> map_bytes() const;
+  /// The same before anything is loaded, for a host with `cpus` possible CPUs: the kernel's own formulas
+  /// (bpf_map_ops.map_mem_usage, 6.4).
+  [[nodiscard]] static Result<std::uint64_t> planned_map_bytes(std::size_t cpus);
 
  private:
   struct Parts;

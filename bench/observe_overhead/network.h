@@ -1,0 +1,35 @@
+// A router between a sender and a sink, in three nameless namespaces: the kernel takes them away with the last
+// descriptor, however this process ends.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "netns/netns.h"
+#include "sys/fd.h"
+
+namespace weir::bench {
+
+/// sender s0 -- r0 router r1 (4 queues) -- k0 sink. IPv4, static neighbours; the sink's kernel drops what arrives as
+/// meant for another MAC address, so a packet ends right behind its last hook.
+class ForwardNetwork {
+ public:
+  static Result<ForwardNetwork> build();
+
+  /// Sends `packets` frames of 60 bytes, 256 flows in turn, from the calling thread; softirqs forward them on the same
+  /// CPU when the thread is pinned.
+  Result<void> send(std::uint64_t packets) const;
+  /// Packets that arrived at the sink's device so far.
+  [[nodiscard]] Result<std::uint64_t> arrived() const;
+
+ private:
+  ForwardNetwork(netns::Netns sender, netns::Netns router, netns::Netns sink, sys::Fd socket)
+      : sender_(std::move(sender)), router_(std::move(router)), sink_(std::move(sink)), socket_(std::move(socket)) {}
+  netns::Netns sender_;
+  netns::Netns router_;
+  netns::Netns sink_;
+  sys::Fd socket_;
+};
+
+}  // namespace weir::bench
