@@ -59,6 +59,23 @@ Json to_json(const Capabilities& capabilities) {
   return {{"schema", "weir.capabilities/1"}, {"kernel", capabilities.kernel}, {"rungs", rungs}};
 }
 
+Json to_json(const Plan& plan) {
+  Json steps = Json::array();
+  for (const PlanStep& step : plan.steps) {
+    steps.push_back({{"what", step.what}, {"command", step.command}, {"undo_command", step.undo_command}});
+  }
+  return {{"kind", plan.kind},
+          {"subject", {{"netns", plan.subject.netns.name}, {"dev", plan.subject.name}}},
+          {"title", plan.title},
+          {"steps", steps},
+          {"expected_effect", plan.expected_effect},
+          {"warnings", plan.warnings}};
+}
+
+Json to_json(const Refusal& refusal) {
+  return {{"reason", refusal.reason}, {"instead", refusal.instead}};
+}
+
 Json to_json(const Finding& finding) {
   Json culprits = Json::array();
   for (const Culprit& culprit : finding.culprits) {

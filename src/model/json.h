@@ -5,12 +5,19 @@
 
 #include "model/capability.h"
 #include "model/finding.h"
+#include "model/plan.h"
 #include "model/queues.h"
 
 namespace weir::model {
 
 /// "weir.capabilities/1".
 nlohmann::ordered_json to_json(const Capabilities& capabilities);
+
+/// The "plan" of a command that changes the system.
+nlohmann::ordered_json to_json(const Plan& plan);
+
+/// The "refusal" of such a command.
+nlohmann::ordered_json to_json(const Refusal& refusal);
 
 /// One element of "findings" in "weir.doctor/1".
 nlohmann::ordered_json to_json(const Finding& finding);
