@@ -64,10 +64,6 @@ std::size_t Draft::add_namespace(const std::string& role) {
   return blueprint_.namespaces.size() - 1;
 }
 
-const char* Draft::ip_flag() const {
-  return options().family == Family::v4 ? "" : "-6 ";
-}
-
 std::string Draft::address(unsigned net, unsigned host) const {
   return options().family == Family::v4 ? fmt::format("10.99.{}.{}", net, host)
                                         : fmt::format("fd99:0:0:{:x}::{:x}", net, host);
@@ -117,8 +113,7 @@ void Draft::add_uplink(unsigned index) {
                                   mac(Mac::uplink, index), peer));
   }
   if (index == 0 && path_ != Path::bridged) {
-    wire.ip.push_back(fmt::format("{}route add {} via {}", ip_flag(),
-                                  options().family == Family::v4 ? "10.99.0.0/16" : "fd99::/48",
+    wire.ip.push_back(fmt::format("route add {} via {}", options().family == Family::v4 ? "10.99.0.0/16" : "fd99::/48",
                                   address(kUplinkNet, 1)));
   }
   if (!options().mq_tbf.empty()) add_tbf(nic);
@@ -195,8 +190,8 @@ unsigned Draft::add_pod(unsigned queues) {
   } else {
     pod.ip.push_back(fmt::format("neigh replace {} lladdr {} dev eth0", address(net, 1), mac(Mac::port, net)));
     // Room for the tunnel's header, so that nothing has to be fragmented on the way.
-    pod.ip.push_back(fmt::format("{}route add default via {}{}", ip_flag(), address(net, 1),
-                                 path_ == Path::vxlan ? " mtu 1400" : ""));
+    pod.ip.push_back(fmt::format("route add {} via {}{}", options().family == Family::v4 ? "0.0.0.0/0" : "::/0",
+                                 address(net, 1), path_ == Path::vxlan ? " mtu 1400" : ""));
   }
   blueprint_.devices.push_back({pod.name, "eth0", "workload", queues});
   join_port(workload, mac(Mac::pod, net));

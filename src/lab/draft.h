@@ -68,7 +68,6 @@ class Draft {
   [[nodiscard]] std::string wire_address(unsigned uplink) const { return address(kUplinkNet + uplink, 2); }
   [[nodiscard]] std::string port_name(bool tap);
   [[nodiscard]] unsigned senders() const;
-  [[nodiscard]] const char* ip_flag() const;
 
   static constexpr unsigned kUplinkNet = 200;
   static constexpr unsigned kBridgeNet = 100;
