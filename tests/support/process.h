@@ -72,7 +72,7 @@ class Process {
   [[nodiscard]] std::string out() const { return contents(out_); }
   [[nodiscard]] std::string err() const { return contents(err_); }
 
-  [[nodiscard]] Outcome wait(std::chrono::nanoseconds timeout = std::chrono::seconds(60)) {
+  Outcome wait(std::chrono::nanoseconds timeout = std::chrono::seconds(60)) {
     Outcome outcome;
     if (pid_ <= 0) return outcome;
     int status = 0;
