@@ -241,8 +241,8 @@ void Draft::add_traffic(unsigned default_flows, std::optional<unsigned> cpu) {
     const double leaf_bps = static_cast<double>(parse_rate_bps(wanted.mq_tbf).value_or(0));
     pps = tcp ? 0 : static_cast<std::uint64_t>(1.5 * leaf_bps * wanted.queues / (8.0 * kFullPayload));
   }
-  unsigned many = std::max(tcp ? 64U : 512U, 16 * wanted.queues);
-  if (tcp && shaped) many = std::max(32U, 8 * wanted.queues);
+  unsigned many = std::max(tcp ? 256U : 512U, 16 * wanted.queues);
+  if (tcp && shaped) many = std::max(64U, 8 * wanted.queues);
   const unsigned flows = wanted.flows != 0 ? wanted.flows : (default_flows != 0 ? default_flows : many);
   if (tcp) {
     TrafficPlan sink{.kind = TrafficKind::tcp_sink, .netns = blueprint_.at("wire").name, .label = "wire", .cpu = cpu};
