@@ -15,15 +15,32 @@ namespace weir::observe {
 namespace {
 
 /// What all maps together may take is 32 MiB; the exact counters get half of it, whatever the number of CPUs.
-constexpr std::size_t kCounterBudgetBytes = 16U << 20U;
+constexpr std::size_t kRowBudgetBytes = 8U << 20U;
+constexpr std::size_t kMostRows = 4096;
+constexpr std::size_t kFewestRows = 512;
+constexpr std::size_t kCounterBudgetBytes = 8U << 20U;
 constexpr std::size_t kMostCounters = 16384;
 constexpr std::size_t kFewestCounters = 1024;
 /// Kernel overhead of an element of a preallocated per-CPU hash: struct htab_elem, key, pointer, allocator rounding.
 constexpr std::size_t kElementOverheadBytes = 96;
 
-std::uint32_t counter_rows(std::size_t cpus) {
-  const std::size_t row = kElementOverheadBytes + cpus * sizeof(weir_queue_count);
-  return static_cast<std::uint32_t>(std::clamp(kCounterBudgetBytes / row, kFewestCounters, kMostCounters));
+/// Rows of each CPU's own table: a power of two.
+std::uint32_t table_rows(std::size_t cpus) {
+  const std::size_t most = kRowBudgetBytes / (cpus * sizeof(weir_queue_row));
+  return static_cast<std::uint32_t>(std::bit_floor(std::clamp(most, kFewestRows, kMostRows)));
+}
+
+/// Keys of the hash map for what finds no row there.
+std::uint32_t overflow_keys(std::size_t cpus) {
+  const std::size_t key = kElementOverheadBytes + cpus * sizeof(weir_queue_count);
+  return static_cast<std::uint32_t>(std::clamp(kCounterBudgetBytes / key, kFewestCounters, kMostCounters));
+}
+
+void size_maps(dataplane& object, std::size_t cpus) {
+  const std::uint32_t rows = table_rows(cpus);
+  bpf_map__set_max_entries(object.maps.queue_rows, rows);
+  object.rodata->row_mask = rows - 1;
+  bpf_map__set_max_entries(object.maps.queue_counts, overflow_keys(cpus));
 }
 
 struct FreeBtf {
@@ -68,6 +85,7 @@ std::uint64_t planned_bytes(const bpf_map* map, std::size_t cpus) {
 
 struct DataPlane::Parts {
   bpf::Skeleton<dataplane> skeleton;
+  QueueRowMap rows;
   QueueCountMap counts;
   QueueChoiceMap choices;
   QueueFlowMap flows;
@@ -86,9 +104,11 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   if (!skeleton) return pass(std::move(skeleton), "data plane");
   skeleton->get().rodata->sample_rate = options.sample_rate;
   skeleton->get().rodata->have_rdonly_cast = kernel_has_rdonly_cast();
-  bpf_map__set_max_entries(skeleton->get().maps.queue_counts, counter_rows(*cpus));
+  size_maps(skeleton->get(), *cpus);
   if (auto loaded = skeleton->load(); !loaded) return pass(std::move(loaded), "data plane");
 
+  auto rows = QueueRowMap::open(skeleton->get().maps.queue_rows);
+  if (!rows) return pass(std::move(rows), "data plane");
   auto counts = QueueCountMap::open(skeleton->get().maps.queue_counts);
   if (!counts) return pass(std::move(counts), "data plane");
   auto choices = QueueChoiceMap::open(skeleton->get().maps.queue_choices);
@@ -98,10 +118,13 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   auto stats = DataStatMap::open(skeleton->get().maps.data_stats);
   if (!stats) return pass(std::move(stats), "data plane");
   if (auto attached = skeleton->attach(); !attached) return pass(std::move(attached), "data plane");
-  return DataPlane(std::make_unique<Parts>(*std::move(skeleton), *std::move(counts), *std::move(choices),
-                                           *std::move(flows), *std::move(stats)));
+  return DataPlane(std::make_unique<Parts>(*std::move(skeleton), *std::move(rows), *std::move(counts),
+                                           *std::move(choices), *std::move(flows), *std::move(stats)));
 }
 
+const QueueRowMap& DataPlane::queue_rows() const {
+  return parts_->rows;
+}
 const QueueCountMap& DataPlane::queue_counts() const {
   return parts_->counts;
 }
@@ -135,7 +158,7 @@ Result<std::uint64_t> DataPlane::map_bytes() const {
 Result<std::uint64_t> DataPlane::planned_map_bytes(std::size_t cpus) {
   auto skeleton = bpf::Skeleton<dataplane>::open();
   if (!skeleton) return pass(std::move(skeleton), "data plane");
-  bpf_map__set_max_entries(skeleton->get().maps.queue_counts, counter_rows(cpus));
+  size_maps(skeleton->get(), cpus);
   std::uint64_t sum = 0;
   bpf_map* map = nullptr;
   while ((map = bpf_object__next_map(skeleton->get().obj, map)) != nullptr) sum += planned_bytes(map, cpus);

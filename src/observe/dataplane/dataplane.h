@@ -11,6 +11,7 @@
 
 namespace weir::observe {
 
+using QueueRowMap = bpf::PerCpuMap<std::uint32_t, weir_queue_row>;
 using QueueCountMap = bpf::PerCpuMap<weir_queue_key, weir_queue_count>;
 using QueueChoiceMap = bpf::Map<weir_choice_key, std::uint64_t>;
 using QueueFlowMap = bpf::Map<weir_flow_key, std::uint64_t>;
@@ -35,6 +36,9 @@ class DataPlane {
   DataPlane& operator=(DataPlane&&) noexcept;
   ~DataPlane();
 
+  /// The exact counters: each CPU's own table, and beside it what found no room there. A key may have several rows, on
+  /// one CPU as well, and stand in both maps: add them up.
+  [[nodiscard]] const QueueRowMap& queue_rows() const;
   [[nodiscard]] const QueueCountMap& queue_counts() const;
   [[nodiscard]] const QueueChoiceMap& queue_choices() const;
   [[nodiscard]] const QueueFlowMap& queue_flows() const;

@@ -17,18 +17,31 @@ static_assert(WEIR_RULE_UNEXPLAINED == static_cast<int>(model::QueueRule::unexpl
 
 namespace {
 
+void add_count(const weir_queue_key& key, const weir_queue_count& count, QueueTotals& totals) {
+  DeviceTotals& device = totals.devices[{key.netns, key.ifindex}];
+  model::QueueCount& row = (key.direction == WEIR_TX ? device.tx : device.rx)[key.queue];
+  row.queue = key.queue;
+  row.packets += count.packets;
+  row.bytes += count.bytes;
+  row.wire_packets += count.wire_packets;
+  totals.accounting.packets_seen += count.packets;
+}
+
 Result<void> read_counts(const DataPlane& data_plane, QueueTotals& totals) {
-  return data_plane.queue_counts().for_each([&](const weir_queue_key& key, std::span<const weir_queue_count> by_cpu) {
-    DeviceTotals& device = totals.devices[{key.netns, key.ifindex}];
-    auto& rows = key.direction == WEIR_TX ? device.tx : device.rx;
-    model::QueueCount& row = rows[key.queue];
-    row.queue = key.queue;
-    for (const weir_queue_count& count : by_cpu) {
-      row.packets += count.packets;
-      row.bytes += count.bytes;
-      row.wire_packets += count.wire_packets;
-      totals.accounting.packets_seen += count.packets;
+  auto rows = data_plane.queue_rows().for_each([&](std::uint32_t, std::span<const weir_queue_row> by_cpu) {
+    for (const weir_queue_row& row : by_cpu) {
+      if (row.place == 0 || row.netns == 0) continue;  // free, or claimed at this moment
+      const weir_queue_key key{.netns = row.netns,
+                               .ifindex = static_cast<std::uint32_t>(row.place),
+                               .queue = static_cast<std::uint16_t>(row.place >> 32U),
+                               .direction = static_cast<std::uint8_t>(row.place >> 48U),
+                               .pad = 0};
+      add_count(key, row.count, totals);
     }
+  });
+  if (!rows) return rows;
+  return data_plane.queue_counts().for_each([&](const weir_queue_key& key, std::span<const weir_queue_count> by_cpu) {
+    for (const weir_queue_count& count : by_cpu) add_count(key, count, totals);
   });
 }
 

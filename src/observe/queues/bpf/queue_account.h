@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* queue_account_tx() and queue_account_rx(): the part of the data plane that observe/queues reads.
- * Every packet: one lookup in a per-CPU hash and three additions. One packet in sample_rate: who chose the queue. */
+ * Every packet: one row of a per-CPU table and three additions. One packet in sample_rate: who chose the queue. */
 #pragma once
 
 #include "observe/queues/bpf/flow_hash.h"
 #include "observe/queues/bpf/packet_slot.h"
 #include "observe/queues/bpf/queue_pick.h"
+#include "observe/queues/bpf/queue_rows.h"
 #include "observe/queues/bpf/queues_abi.h"
 
 const volatile __u32 sample_rate = 64;        /* one transmitted packet in this many, on average; 0: none */
 const volatile bool have_rdonly_cast = false; /* bpf_rdonly_cast() of 6.2: shared info without a helper call */
-
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-  __uint(max_entries, 4096); /* resized at load time by the number of CPUs, see observe/dataplane */
-  __type(key, struct weir_queue_key);
-  __type(value, struct weir_queue_count);
-} queue_counts SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -67,15 +61,10 @@ static __always_inline void queue_count(const struct net_device* dev, __u8 direc
                                         __u32 wire) {
   struct weir_queue_key key = {
       .netns = weir_dev_netns(dev), .ifindex = dev->ifindex, .queue = queue, .direction = direction};
-  struct weir_queue_count* count = bpf_map_lookup_elem(&queue_counts, &key);
+  struct weir_queue_count* count = queue_row(&key);
   if (!count) {
-    const struct weir_queue_count zero = {};
-    bpf_map_update_elem(&queue_counts, &key, &zero, BPF_NOEXIST);
-    count = bpf_map_lookup_elem(&queue_counts, &key);
-    if (!count) {
-      data_stat_add(WEIR_STAT_LOST);
-      return;
-    }
+    data_stat_add(WEIR_STAT_LOST);
+    return;
   }
   count->packets += 1;
   count->bytes += bytes;

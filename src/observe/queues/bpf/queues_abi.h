@@ -30,6 +30,15 @@ struct weir_queue_count {
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_queue_count) == 24);
 
+/* A row of a CPU's own table of exact counters. Free while `place` is 0; half claimed, without a count, while `netns`
+ * is 0 (the kernel numbers namespaces from 1). `place` is what of the key lies inside the namespace. */
+struct weir_queue_row {
+  __u64 netns;
+  __u64 place; /* ifindex | queue << 32 | direction << 48 */
+  struct weir_queue_count count;
+};
+WEIR_ABI_ASSERT(sizeof(struct weir_queue_row) == 40);
+
 /* Who chose, in the order of model::QueueRule. */
 enum weir_queue_rule {
   WEIR_RULE_HASH = 0,
