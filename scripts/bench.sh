@@ -1,6 +1,6 @@
 # ./dev bench [NAME [ARGS...]]: every program in build/release/bench is a benchmark.
 need_root
-ensure build bench test
+ensure build lab bench
 build release
 mapfile -t programs < <(find build/release/bench -maxdepth 1 -type f -executable -printf '%f\n' 2>/dev/null | sort)
 if [ $# -gt 0 ]; then

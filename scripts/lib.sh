@@ -16,8 +16,9 @@ packages_of() {
       echo g++ cmake ninja-build pkg-config ccache bpftool clang-19 llvm-19 \
         libbpf-dev libelf-dev zlib1g-dev libmnl-dev libcli11-dev libfmt-dev nlohmann-json3-dev
       ;;
-    test) echo libgtest-dev libgmock-dev python3 iproute2 ;;
-    bench) echo libbenchmark-dev bpftrace iproute2 ;;
+    lab) echo iproute2 nftables ;;
+    test) echo libgtest-dev libgmock-dev python3 ethtool ;;
+    bench) echo bpftrace ;;
     lint) echo clang-format-14 clang-tidy-19 python3 ;;
     *) die "no package group '$1'" ;;
   esac
@@ -79,20 +80,18 @@ ensure() {
 
 on_off() { if [ -z "$(missing_packages "$1")" ]; then echo ON; else echo OFF; fi; }
 
-# configure PRESET: once, and again when the packages for tests or benchmarks have come. Ninja sees changed CMake files.
+# configure PRESET: once, and again when the packages for tests have come. Ninja sees changed CMake files.
 configure() {
-  local preset=$1 cache="build/$1/CMakeCache.txt" tests bench=OFF
+  local preset=$1 cache="build/$1/CMakeCache.txt" tests
   tests=$(on_off test)
-  [ "$preset" != release ] || bench=$(on_off bench)
   if [ -f "$cache" ] && [ -f "build/$preset/build.ninja" ] && grep -q "^WEIR_BUILD_TESTS:[A-Z]*=$tests\$" "$cache" &&
-    grep -q "^WEIR_BUILD_BENCH:[A-Z]*=$bench\$" "$cache" &&
     grep -qx "CMAKE_HOME_DIRECTORY:INTERNAL=$WEIR_ROOT" "$cache"; then
     return
   fi
   # A folder configured for another place (a copied checkout) or half configured is of no use.
   if [ -f "$cache" ] && ! grep -qx "CMAKE_HOME_DIRECTORY:INTERNAL=$WEIR_ROOT" "$cache"; then rm -rf "build/$preset"; fi
   say "configuring build/$preset"
-  cmake --preset "$preset" --log-level=WARNING -DWEIR_BUILD_TESTS="$tests" -DWEIR_BUILD_BENCH="$bench" >/dev/null
+  cmake --preset "$preset" --log-level=WARNING -DWEIR_BUILD_TESTS="$tests" >/dev/null
 }
 
 # build PRESET [TARGET...]: all targets unless some are named.

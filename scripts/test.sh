@@ -4,7 +4,7 @@
 started=$SECONDS
 failures=()
 
-if [ $# -gt 0 ]; then ensure build test; else ensure build test lint; fi
+if [ $# -gt 0 ]; then ensure build lab test; else ensure build lab test lint; fi
 configure release
 rm -rf build/results
 mkdir -p build/results
