@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "weir " WEIR_VERSION);
   app.require_subcommand(0, 1);
   weir::cli::Program program;
+  weir::cli::add_doctor(app, program);
+  weir::cli::add_queues(app, program);
   weir::cli::add_capabilities(app, program);
   weir::cli::add_lab(app, program);
   try {

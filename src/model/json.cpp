@@ -3,12 +3,19 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "model/queue_schema.h"
 
 namespace weir::model {
 
 using Json = nlohmann::ordered_json;
 
 namespace {
+
+/// A key that a schema declares; a name that it does not have does not compile.
+template <const Table& table>
+consteval const char* key(std::string_view name) {
+  return table.columns[table.column(name)].name.data();
+}
 
 Json subject_json(EntityKind kind, const DeviceRef& device) {
   return {{"kind", to_string(kind)}, {"name", device.name}, {"netns", device.netns.name}};
@@ -17,10 +24,10 @@ Json subject_json(EntityKind kind, const DeviceRef& device) {
 Json counts_json(const std::vector<QueueCount>& counts) {
   Json rows = Json::array();
   for (const QueueCount& count : counts) {
-    rows.push_back({{"queue", count.queue},
-                    {"packets", count.packets},
-                    {"bytes", count.bytes},
-                    {"wire_packets", count.wire_packets}});
+    rows.push_back({{key<kQueueTable>("queue"), count.queue},
+                    {key<kQueueTable>("packets"), count.packets},
+                    {key<kQueueTable>("bytes"), count.bytes},
+                    {key<kQueueTable>("wire_packets"), count.wire_packets}});
   }
   return rows;
 }
@@ -130,14 +137,14 @@ Json queues_json(const HostConfig& config, const std::vector<DeviceObservation>&
     const DeviceConfig* device = config.find(observation.device);
     devices.push_back({{"netns", observation.device.netns.name},
                        {"dev", observation.device.name},
-                       {"duration_ns", sum.duration.count()},
+                       {key<kDeviceQueueTable>("duration_ns"), sum.duration.count()},
                        {"tx", counts_json(sum.tx)},
                        {"rx", counts_json(sum.rx)},
-                       {"tx_effective_queues", effective_queues(sum.tx)},
-                       {"tx_real_queues", device == nullptr ? 0 : device->real_tx_queues},
-                       {"rx_real_queues", device == nullptr ? 0 : device->real_rx_queues},
+                       {key<kDeviceQueueTable>("tx_effective_queues"), effective_queues(sum.tx)},
+                       {key<kDeviceQueueTable>("tx_real_queues"), device == nullptr ? 0 : device->real_tx_queues},
+                       {key<kDeviceQueueTable>("rx_real_queues"), device == nullptr ? 0 : device->real_rx_queues},
                        {"chosen_by", chosen_by_json(sum.sample)},
-                       {"sampled_packets", sum.sample.sampled},
+                       {key<kDeviceQueueTable>("sampled_packets"), sum.sample.sampled},
                        {"recorded_exactly", observation.before_pick_seen},
                        {"origins", origins_json(sum.sample)},
                        {"vanished", observation.vanished}});

@@ -25,8 +25,11 @@ struct QueueWatch::Parts {
   std::vector<std::string> notes;
 
   Result<bool> run_window(nanoseconds length);
-  void follow(const std::vector<model::DeviceRef>& targets);
+  Result<void> follow(const std::vector<model::DeviceRef>& targets);
   [[nodiscard]] std::vector<model::DeviceRef> suspects() const;
+  Result<void> follow_suspects();
+  Result<bool> begin_following(nanoseconds scouting);
+  Result<void> run_windows(int count, nanoseconds length);
   Result<void> read_changes();
 };
 
@@ -70,15 +73,22 @@ std::vector<model::DeviceRef> QueueWatch::Parts::suspects() const {
 }
 
 /// Follows `targets` as well as those followed before. Failing to follow is not failing to observe: it is noted.
-void QueueWatch::Parts::follow(const std::vector<model::DeviceRef>& targets) {
+Result<void> QueueWatch::Parts::follow(const std::vector<model::DeviceRef>& targets) {
+  if (targets.empty()) return {};
   followed.insert(followed.end(), targets.begin(), targets.end());
   follower.reset();  // its egress links would see every packet twice
   auto started = PathFollower::start(data_plane, followed);
   if (!started) {
     notes.push_back("the path could not be followed: " + started.error().message);
-    return;
+    return {};
   }
   follower = *std::move(started);
+  // Windows begin once the follower sees everything: what passed while it was attached is attributed less exactly.
+  auto totals = read_queue_totals(data_plane);
+  if (!totals) return pass(std::move(totals));
+  last = *std::move(totals);
+  last_time = clock.monotonic();
+  return {};
 }
 
 Result<void> QueueWatch::Parts::read_changes() {
@@ -147,6 +157,39 @@ Result<model::HostObservation> QueueWatch::next(nanoseconds window, bool& interr
   return observation;
 }
 
+/// What is suspicious by the last window is followed from now on.
+Result<void> QueueWatch::Parts::follow_suspects() {
+  return follow(suspects());
+}
+
+/// Follows every suspicious device from the start, or scouts for one window first. False when the user wants to stop.
+Result<bool> QueueWatch::Parts::begin_following(nanoseconds scouting) {
+  if (request.follow_at_once) {
+    std::vector<model::DeviceRef> targets;
+    for (const model::DeviceConfig& device : config.devices) {
+      if (request.wanted(device) && request.suspicious(device, {})) targets.push_back(device.ref);
+    }
+    if (auto begun = follow(targets); !begun) return pass(std::move(begun));
+    return true;
+  }
+  auto goes_on = run_window(scouting);
+  if (!goes_on || !*goes_on) return goes_on;  // interrupted: the scouting window is all there is
+  if (auto begun = follow_suspects(); !begun) return pass(std::move(begun));
+  devices.clear();  // what was scouted without the follower would blur what is now seen exactly
+  return true;
+}
+
+/// Runs `count` windows; whatever turns suspicious on the way is followed for the rest.
+Result<void> QueueWatch::Parts::run_windows(int count, nanoseconds length) {
+  for (int window = 0; window < count; ++window) {
+    auto goes_on = run_window(length);
+    if (!goes_on) return pass(std::move(goes_on));
+    if (!*goes_on || window + 1 == count) return {};
+    if (auto begun = follow_suspects(); !begun) return begun;
+  }
+  return {};
+}
+
 Result<model::HostObservation> observe(const ObserveRequest& request, const Clock& clock) {
   const auto start = clock.realtime();
   auto watch = QueueWatch::start(request, clock);
@@ -154,32 +197,15 @@ Result<model::HostObservation> observe(const ObserveRequest& request, const Cloc
   QueueWatch::Parts& state = *watch->parts_;
   const nanoseconds began = state.last_time;
 
-  nanoseconds rest = request.duration;
-  bool goes_on = true;
-  if (request.suspicious && request.follow_at_once) {
-    std::vector<model::DeviceRef> targets;
-    for (const model::DeviceConfig& device : state.config.devices) {
-      if (request.wanted(device) && request.suspicious(device, {})) targets.push_back(device.ref);
-    }
-    if (!targets.empty()) state.follow(targets);
-  } else if (request.suspicious) {
-    const nanoseconds scouting = rest / (request.windows + 1);
-    auto scouted = state.run_window(scouting);
-    if (!scouted) return pass(std::move(scouted));
-    goes_on = *scouted;
-    rest -= scouting;
-    const auto suspects = state.suspects();
-    if (!suspects.empty()) state.follow(suspects);
-    // What was scouted without the follower would blur what is now seen exactly; interrupted, it is all there is.
-    if (goes_on) state.devices.clear();
+  Result<bool> goes_on = true;
+  nanoseconds window = request.duration / request.windows;
+  if (request.suspicious) {
+    if (!request.follow_at_once) window = request.duration / (request.windows + 1);
+    goes_on = state.begin_following(window);
+    if (!goes_on) return pass(std::move(goes_on));
   }
-  for (int window = 0; window < request.windows && goes_on; ++window) {
-    auto ran = state.run_window(rest / request.windows);
-    if (!ran) return pass(std::move(ran));
-    goes_on = *ran;
-    if (window + 1 == request.windows || !goes_on) break;
-    const auto late = state.suspects();
-    if (!late.empty()) state.follow(late);
+  if (*goes_on) {
+    if (auto ran = state.run_windows(request.windows, window); !ran) return pass(std::move(ran));
   }
   if (auto read = state.read_changes(); !read) return pass(std::move(read));
 

@@ -1,0 +1,59 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/units.h"
+#include "cli/capabilities.h"
+#include "cli/device_argument.h"
+#include "observe/config/config.h"
+#include "sys/signal.h"
+
+namespace weir::cli {
+
+Result<model::Capabilities> require_data_plane(const std::string& btf_path) {
+  bpf::LadderOptions ladder;
+  if (!btf_path.empty()) ladder.btf_path = btf_path;
+  auto capabilities = find_capabilities(ladder);
+  if (!capabilities) return pass(std::move(capabilities));
+  for (const model::Rung& rung : capabilities->rungs) {
+    if (rung.name != "tp_btf" || rung.available) continue;
+    return fail(Errc::unsupported, "this kernel cannot be watched: no tp_btf: " + rung.reason,
+                "Linux 5.15 or newer with CONFIG_DEBUG_INFO_BTF has it; see: weir capabilities");
+  }
+  return capabilities;
+}
+
+Result<model::HostConfig> read_host_config() {
+  return observe::read_host({.namespaces = {"all"}, .devices = {}});
+}
+
+Result<observe::ObserveRequest> observe_request(const ObserveOptions& options, const model::HostConfig& config) {
+  const auto duration = parse_duration(options.duration);
+  if (!duration) return std::unexpected(Error(duration.error()).with_context("--for"));
+  if (*duration < std::chrono::milliseconds(100) || *duration > std::chrono::hours(24)) {
+    return fail(Errc::usage, "--for: must be between 100ms and 24h", "10s is a good start");
+  }
+  auto devices = find_devices(config, options.device, options.netns);
+  if (!devices) return pass(std::move(devices));
+
+  observe::ObserveRequest request;
+  request.duration = *duration;
+  request.btf_path = options.btf_path;
+  request.read_config = read_host_config;
+  if (options.device.empty() && (options.netns.empty() || options.netns == "all")) {
+    request.wanted = [](const model::DeviceConfig&) { return true; };  // new devices too
+  } else {
+    request.wanted = [wanted = *std::move(devices)](const model::DeviceConfig& device) {
+      return std::ranges::find(wanted, device.ref) != wanted.end();
+    };
+  }
+  auto signals = sys::StopSignal::install();
+  if (!signals) return pass(std::move(signals));
+  request.wait = [stop = std::make_shared<sys::StopSignal>(*std::move(signals))](std::chrono::nanoseconds length) {
+    return !stop->wait_for(length);
+  };
+  return request;
+}
+
+}  // namespace weir::cli
