@@ -51,11 +51,26 @@ std::string upper(std::string text) {
   return text;
 }
 
-/// `text` broken at spaces, continuation lines indented.
+/// Words of `text`; a command between backticks is one word, so that it can be copied.
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  bool in_command = false;
+  for (const std::string_view part : split(text, ' ')) {
+    if (in_command) {
+      words.back() += " " + std::string(part);
+    } else {
+      words.emplace_back(part);
+    }
+    if (std::ranges::count(part, '`') % 2 == 1) in_command = !in_command;
+  }
+  return words;
+}
+
+/// `text` broken between words, continuation lines indented.
 std::string wrapped(std::string_view text, std::size_t indent) {
   std::string out;
   std::size_t column = indent;
-  for (const std::string_view word : split(text, ' ')) {
+  for (const std::string& word : words_of(text)) {
     if (column > indent && column + 1 + word.size() > kColumns) {
       out += '\n' + std::string(indent, ' ');
       column = indent;
@@ -103,8 +118,8 @@ std::string evidence_rows(const std::vector<model::Evidence>& evidence) {
 std::string culprit_rows(const std::vector<model::Culprit>& culprits) {
   std::string out;
   for (std::size_t i = 0; i < std::min(culprits.size(), kMaxCulprits); ++i) {
-    out += row(i == 0 ? "culprit" : "",
-               fmt::format("{}  ({:.0f} % of them)", to_string(culprits[i].device), 100 * culprits[i].share));
+    out += row(i == 0 ? "culprit" : "", fmt::format("{}  ({:.0f} % of the affected packets)",
+                                                    to_string(culprits[i].device), 100 * culprits[i].share));
   }
   if (culprits.size() > kMaxCulprits) out += row("", fmt::format("and {} more", culprits.size() - kMaxCulprits));
   return out;
@@ -151,8 +166,8 @@ std::string verdict(const HostObservation& observation, const std::vector<Findin
     if (count == 0) continue;
     counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, to_string(severity));
   }
-  return fmt::format("{} on {}: {} ({}).\n", plural(findings.size(), "finding"), host,
-                     paint(counts, ansi_of(findings.front().severity), colour), scope(observation));
+  return fmt::format("{} finding{} on {} ({}).\n", paint(counts, ansi_of(findings.front().severity), colour),
+                     findings.size() == 1 ? "" : "s", host, scope(observation));
 }
 
 }  // namespace

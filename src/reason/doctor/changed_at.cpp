@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "reason/doctor/thresholds.h"
 #include "reason/doctor/tx_scope.h"
+#include "reason/doctor/words.h"
 
 namespace weir::reason {
 
@@ -37,9 +39,14 @@ bool is_veth(const DeviceConfig* config) {
   return config != nullptr && config->link_kind == "veth";
 }
 
+std::string queues_text(const std::vector<std::uint32_t>& queues) {
+  if (queues.empty()) return "";
+  return fmt::format(" (tx queue{} {})", queues.size() == 1 ? "" : "s", words::list_of(queues));
+}
+
 // What a device does before the first point where a packet can be looked at. veth carries the sender's queue_mapping
 // over: tx queue k is read as "received on queue k-1" (veth_xmit(), raw value k on both sides).
-std::string reception(const HostConfig& host, const DeviceRef& origin, std::uint32_t mapping) {
+std::string reception(const HostConfig& host, const DeviceRef& origin, const std::vector<std::uint32_t>& mappings) {
   if (origin.ifindex.value == 0) return "the local socket";
   const DeviceConfig* config = host.find(origin);
   if (is_tun(config)) return "tun receive";
@@ -47,9 +54,10 @@ std::string reception(const HostConfig& host, const DeviceRef& origin, std::uint
     const auto peer = peer_of(host, origin);
     const DeviceConfig* sender = peer ? host.find(*peer) : nullptr;
     // A sender without that queue cannot have chosen it: veth itself recorded it (edbea922025, 5.12 to 5.16).
-    if (sender != nullptr && mapping >= sender->real_tx_queues) return "veth receive";
-    const std::string queue = mapping > 0 ? fmt::format(" (tx queue {})", mapping) : "";
-    return "the queue choice of " + (peer ? to_string(*peer) : "its veth peer") + queue;
+    const bool possible = std::ranges::all_of(
+        mappings, [&](std::uint32_t mapping) { return sender == nullptr || mapping < sender->real_tx_queues; });
+    if (!possible) return "veth receive";
+    return "the queue choice of " + (peer ? to_string(*peer) : "its veth peer") + queues_text(mappings);
   }
   if (config != nullptr && !config->driver.empty()) return config->driver + " receive";
   return "driver receive";
@@ -61,6 +69,25 @@ bool spans_tc_ingress(const MappingChange& change) {
   const std::string to = hook_name(change.to);
   return from == "net:netif_receive_skb" && to != from &&
          (to.starts_with("nf:") || to.starts_with("tc") || to.starts_with("bridge"));
+}
+
+bool same_point(const model::PathPoint& a, const model::PathPoint& b) {
+  return a.hook == b.hook && a.device == b.device;
+}
+
+// The values that packets got in the same place as those of `main`; strays left out.
+std::vector<std::uint32_t> values_after(const model::DeviceObservation& seen, const MappingChange& main) {
+  std::vector<std::uint32_t> values;
+  for (const MappingChange& change : seen.changes) {
+    const bool beside =
+        change.origin == main.origin && same_point(change.from, main.from) && same_point(change.to, main.to);
+    const bool counts =
+        static_cast<double>(change.packets) >= thresholds::kMinCulpritPart * static_cast<double>(main.packets);
+    if (beside && counts && change.after != 0) values.push_back(change.after);
+  }
+  std::ranges::sort(values);
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  return values;
 }
 
 std::string between_points(const MappingChange& change) {
@@ -124,17 +151,18 @@ std::vector<std::pair<DeviceRef, double>> bridge_ports(const HostConfig& host, c
 std::string changed_at(const HostConfig& host, const model::DeviceObservation& seen, const DeviceRef& origin) {
   const auto change = recording_change(host, seen, origin);
   if (!change) {
-    return fmt::format("between {} on {} and the queue choice of {}", reception(host, origin, 0), to_string(origin),
+    return fmt::format("between {} on {} and the queue choice of {}", reception(host, origin, {}), to_string(origin),
                        to_string(seen.device));
   }
+  const std::vector<std::uint32_t> values = values_after(seen, *change);
   constexpr const char* kCarried = ", carried over the veth pair and read as a recorded receive queue";
   if (is_pick(change->to)) {
-    return fmt::format("between the queue choice of {} (tx queue {}) and net:netif_receive_skb on {}{}",
-                       to_string(change->to.device), change->after, to_string(origin), kCarried);
+    return fmt::format("between the queue choice of {}{} and net:netif_receive_skb on {}{}",
+                       to_string(change->to.device), queues_text(values), to_string(origin), kCarried);
   }
   if (!change->from.hook.empty()) return between_points(*change);
-  const std::string first = fmt::format("between {} and {}{}", reception(host, origin, change->after),
-                                        hook_name(change->to), on_device(change->to));
+  const std::string first =
+      fmt::format("between {} and {}{}", reception(host, origin, values), hook_name(change->to), on_device(change->to));
   return first.contains("queue choice of") ? first + kCarried : first;
 }
 

@@ -160,7 +160,7 @@ std::optional<TxCause> driver_cause(const TxView& view) {
                         : driver.why + ".";
   cause.advice =
       driver.remedy.empty()
-          ? fmt::format("Look for queue settings of the driver: ethtool --show-priv-flags {}, ethtool -l {}.",
+          ? fmt::format("Look for queue settings of the driver: `ethtool --show-priv-flags {}`, `ethtool -l {}`.",
                         view.config->ref.name, view.config->ref.name)
           : "To mend it for good: " + driver.remedy + ".";
   if (driver.recorded_first) {

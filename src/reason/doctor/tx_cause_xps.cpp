@@ -33,10 +33,19 @@ double effective_by_map(const TxView& view) {
   return model::effective_queues(load);
 }
 
-std::string sysfs_queues(const TxView& view, const std::string& device) {
-  const std::string& netns = view.config->ref.netns.name;
-  const std::string prefix = netns == "init" || netns.empty() ? "" : "in namespace " + netns + ": ";
-  return prefix + "/sys/class/net/" + device + "/queues";
+// Forwarding follows the receiving CPU, so a map only narrows it; a local sender gains from a queue of its own CPU.
+std::string better_map(const TxView& view) {
+  const model::DeviceRef& device = view.config->ref;
+  const std::string queues = "/sys/class/net/" + device.name + "/queues";
+  if (view.forwarded_share() > 0.5) {
+    return "Forwarded packets spread best without a map. Clear it: " +
+           words::command_in(device.netns, fmt::format("for q in {}/tx-*; do echo 0 > $q/xps_cpus; done", queues));
+  }
+  const std::uint32_t used = std::min({view.queues, view.cpus(), 32U});
+  return "Give each queue CPUs of its own, for example: " +
+         words::command_in(device.netns, fmt::format("for n in $(seq 0 {}); do printf %x $((1 << n)) > "
+                                                     "{}/tx-$n/xps_cpus; done",
+                                                     used - 1, queues));
 }
 
 std::optional<TxCause> uneven_map(const TxView& view, double explained) {
@@ -47,11 +56,7 @@ std::optional<TxCause> uneven_map(const TxView& view, double explained) {
   cause.because =
       cpus.empty() ? "its XPS map leads there" : fmt::format("its XPS map sends {} to queue {}", which, view.heaviest);
   cause.mechanism = "get_xps_queue() takes the queue that xps_cpus gives for the sending CPU; the hash is not asked.";
-  cause.advice = view.forwarded_share() > 0.5
-                     ? fmt::format("Forwarded packets spread best without a map. Write 0 to every xps_cpus ({}/tx-*/).",
-                                   sysfs_queues(view, view.config->ref.name))
-                     : fmt::format("Give each queue CPUs of its own: echo MASK > xps_cpus for each queue ({}/tx-*/).",
-                                   sysfs_queues(view, view.config->ref.name));
+  cause.advice = better_map(view);
   if (maps.empty()) {
     cause.certainty = 0.8;
     cause.notes.emplace_back("The XPS maps of the device could not be read; the packets follow one.");
@@ -78,10 +83,10 @@ std::optional<TxCause> one_cpu(const TxView& view, double explained) {
         {model::EntityKind::dev, part.origin.origin,
          static_cast<double>(part.origin.sampled()) / static_cast<double>(view.sum.sample.sampled)});
   }
-  const std::string device = cause.culprits.empty() ? "DEV" : cause.culprits.front().device.name;
-  cause.advice = fmt::format(
-      "Spread reception over the CPUs: more RSS queues (ethtool -L, -X), or RPS: echo MASK > {}/rx-0/rps_cpus.",
-      sysfs_queues(view, device));
+  const model::DeviceRef& receiver = cause.culprits.empty() ? view.config->ref : cause.culprits.front().device;
+  cause.advice = "Spread reception over the CPUs: more receive queues where there are any (ethtool -L), else RPS: " +
+                 words::command_in(receiver.netns, fmt::format("echo {} > /sys/class/net/{}/queues/rx-0/rps_cpus",
+                                                               words::mask_of_first(view.cpus()), receiver.name));
   cause.evidence.push_back({"share of the busiest CPU", 100 * share, "pct", 100.0 / view.cpus()});
   return cause;
 }

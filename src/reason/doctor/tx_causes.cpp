@@ -107,10 +107,9 @@ std::optional<TxCause> prio_map_cause(const TxView& view) {
     cause.mechanism =
         "netdev_pick_tx() chooses only among the queues of the traffic class that the map gives for skb->priority.";
     cause.advice = fmt::format(
-        "Look at the map (tc qdisc show dev {}) and give class {} more queues or other priorities: tc qdisc replace "
-        "dev "
-        "{} root mqprio num_tc … map … queues ….",
-        view.config->ref.name, index, view.config->ref.name);
+        "Look at the map (`tc qdisc show dev {}`), then give class {} more queues or send by other priorities "
+        "(tc-mqprio(8): map and queues).",
+        view.config->ref.name, index);
     cause.evidence.push_back(
         {"share in traffic class " + std::to_string(index), 100 * share, "pct", 100.0 * range.count / view.queues});
     return cause;

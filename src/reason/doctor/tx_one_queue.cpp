@@ -6,6 +6,7 @@
 #include "reason/doctor/thresholds.h"
 #include "reason/doctor/tx_queues.h"
 #include "reason/doctor/tx_view.h"
+#include "reason/doctor/words.h"
 
 namespace weir::reason {
 
@@ -20,7 +21,6 @@ std::uint32_t possible_queues(const model::DeviceConfig& config) {
 }
 
 model::Finding finding_of(const TxView& view, std::uint32_t could) {
-  const std::string& device = view.config->ref.name;
   const std::uint32_t useful = std::min(could, view.cpus());
   model::Finding finding;
   finding.id = "tx-queue-collapse";
@@ -37,9 +37,11 @@ model::Finding finding_of(const TxView& view, std::uint32_t could) {
                       {"distinct flows", static_cast<double>(view.flows.distinct), "flows", std::nullopt},
                       {"packets examined", static_cast<double>(view.sum.sample.sampled), "packets", std::nullopt}};
   finding.confidence = 0.95;
-  finding.fix.advice = fmt::format(
-      "ethtool -L {} combined {} (take back with: combined 1). It resets the device: traffic stops for a moment.",
-      device, useful);
+  finding.fix.advice =
+      fmt::format("Turn them on: {} (take back with combined 1). The device resets: traffic stops for a moment.",
+                  words::command_in(view.config->ref.netns,
+                                    fmt::format("ethtool -L {} combined {}", view.config->ref.name, useful)));
+  for (model::Evidence& row : finding.evidence) row.value = words::rounded(row.value);
   return finding;
 }
 

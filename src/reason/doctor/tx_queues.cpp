@@ -9,6 +9,7 @@
 #include "reason/doctor/tx_causes.h"
 #include "reason/doctor/tx_scope.h"
 #include "reason/doctor/tx_view.h"
+#include "reason/doctor/words.h"
 
 namespace weir::reason {
 
@@ -41,12 +42,12 @@ double confidence_of(const TxView& view, const TxCause& cause) {
 }
 
 std::string title_of(const TxView& view, const TxCause& cause) {
-  const std::string device = to_string(view.config->ref);
-  const std::size_t used = view.queues_in_use();
-  std::string where = used == 1 ? fmt::format("{} sends by 1 of its {} transmit queues", device, view.queues)
-                                : fmt::format("{} sends {:.0f} % of its packets by 1 of its {} transmit queues", device,
-                                              100 * view.heaviest_share, view.queues);
-  return where + ": " + cause.because;
+  const double percent = 100 * view.heaviest_share;
+  const std::string part = view.queues_in_use() == 1 ? ""
+                           : percent > 99            ? "more than 99 % of its packets "
+                                                     : fmt::format("{:.0f} % of its packets ", percent);
+  return fmt::format("{} sends {}by 1 of its {} transmit queues: {}", to_string(view.config->ref), part, view.queues,
+                     cause.because);
 }
 
 std::vector<model::Evidence> evidence_of(const TxView& view, const TxCause& cause) {
@@ -63,6 +64,7 @@ std::vector<model::Evidence> evidence_of(const TxView& view, const TxCause& caus
   rows.push_back({"distinct flows", static_cast<double>(view.flows.distinct), "flows", std::nullopt});
   rows.push_back({"share of the heaviest flow", 100 * view.flows.top_share, "pct", std::nullopt});
   rows.push_back({"packets examined", static_cast<double>(view.sum.sample.sampled), "packets", std::nullopt});
+  for (model::Evidence& row : rows) row.value = words::rounded(row.value);
   return rows;
 }
 
@@ -99,6 +101,8 @@ Finding finding_of(const TxView& view, const TxCause& cause) {
                   .fix = fix_of(view, cause),
                   .notes = cause.notes};
   add_blind_spots(view, finding);
+  finding.confidence = words::rounded(finding.confidence);
+  for (model::Culprit& culprit : finding.culprits) culprit.share = words::rounded(culprit.share);
   return finding;
 }
 
