@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 namespace weir::sys {
 
@@ -68,13 +69,9 @@ std::vector<std::byte> NetlinkRequest::finish(std::uint16_t more_flags, std::uin
   return message;
 }
 
-NetlinkMessage::NetlinkMessage(const nlmsghdr* header)
-    : bytes_(reinterpret_cast<const std::byte*>(header),
-             reinterpret_cast<const std::byte*>(header) + header->nlmsg_len) {}
-
 nlmsghdr NetlinkMessage::header() const {
   nlmsghdr header{};
-  std::memcpy(&header, bytes_.data(), sizeof header);
+  std::memcpy(&header, bytes_.data(), std::min(sizeof header, bytes_.size()));
   return header;
 }
 
@@ -126,7 +123,9 @@ Result<bool> NetlinkSocket::take(std::span<const std::byte> block, std::uint32_t
       if (err < 0) return fail_errno(err, what);
       return true;
     }
-    if (header->nlmsg_type >= NLMSG_MIN_TYPE) messages->emplace_back(header);
+    if (header->nlmsg_type >= NLMSG_MIN_TYPE) {
+      messages->emplace_back(std::span(reinterpret_cast<const std::byte*>(header), header->nlmsg_len));
+    }
   }
   return false;
 }

@@ -45,7 +45,8 @@ class NetlinkRequest {
 /// One message of an answer; owns its bytes.
 class NetlinkMessage {
  public:
-  explicit NetlinkMessage(const nlmsghdr* header);
+  /// A whole message, header included. Its bytes need not be sound: every reader checks.
+  explicit NetlinkMessage(std::span<const std::byte> bytes) : bytes_(bytes.begin(), bytes.end()) {}
   [[nodiscard]] std::uint16_t type() const { return header().nlmsg_type; }
   /// The family's fixed part; Errc::failed when the message is shorter.
   template <class Fixed>

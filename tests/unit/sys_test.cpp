@@ -9,7 +9,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 
+#include "support/netlink_wire.h"
 #include "sys/cpu_list.h"
 #include "sys/file_tree.h"
 #include "sys/host.h"
@@ -24,6 +26,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::Wire;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -121,37 +124,18 @@ TEST(Host, NodesStandInTheOrderOfTheirNumbers) {
   EXPECT_THAT(*numa_cpus(*FileTree::open(dir.path())), ElementsAre(ElementsAre(0, 1), ElementsAre(2), ElementsAre(3)));
 }
 
-/// Bytes of netlink attributes, for the parser.
-class Wire {
- public:
-  Wire& attr(std::uint16_t type, const std::string& payload) {
-    nlattr header{};
-    header.nla_len = static_cast<std::uint16_t>(NLA_HDRLEN + payload.size());
-    header.nla_type = type;
-    text_.append(reinterpret_cast<const char*>(&header), sizeof header);
-    text_ += payload;
-    text_.resize(NLA_ALIGN(text_.size()));
-    return *this;
-  }
-  [[nodiscard]] const std::string& text() const { return text_; }
-  [[nodiscard]] std::span<const std::byte> bytes() const { return std::as_bytes(std::span(text_)); }
-
- private:
-  std::string text_;
-};
-
-std::string word(std::uint32_t value) {
-  return {reinterpret_cast<const char*>(&value), sizeof value};
-}
-
 constexpr AttrRule kPolicy[] = {
     {1, AttrKind::u32}, {2, AttrKind::string}, {3, AttrKind::nested}, {4, AttrKind::binary, 8}, {5, AttrKind::flag}};
 
 TEST(NetlinkAttributes, AreReadByTheirRules) {
   Wire inner;
-  inner.attr(1, word(7)).attr(2, std::string("abc\0", 4));
+  inner.attr(1, test::raw<std::uint32_t>(7)).attr(2, std::string("abc\0", 4));
   Wire wire;
-  wire.attr(1, word(1)).attr(1, word(2)).attr(2, "unterminated").attr(3 | NLA_F_NESTED, inner.text()).attr(99, "?");
+  wire.attr(1, test::raw<std::uint32_t>(1))
+      .attr(1, test::raw<std::uint32_t>(2))
+      .attr(2, "unterminated")
+      .attr(3 | NLA_F_NESTED, inner.text())
+      .attr(99, "?");
   wire.attr(5, "");
   const auto parsed = Attributes::parse(wire.bytes(), kPolicy);
   ASSERT_TRUE(parsed);
@@ -172,7 +156,7 @@ TEST(NetlinkAttributes, BrokenOnesAreErrors) {
   EXPECT_FALSE(Attributes::parse(Wire().attr(1, "abc").bytes(), kPolicy)) << "u32 of three bytes";
   EXPECT_FALSE(Attributes::parse(Wire().attr(4, "1234567").bytes(), kPolicy)) << "binary below its least size";
   EXPECT_FALSE(Attributes::parse(Wire().attr(5, "x").bytes(), kPolicy)) << "flag with a value";
-  const Wire whole = Wire().attr(2, "four").attr(1, word(1));
+  const Wire whole = Wire().attr(2, "four").attr(1, test::raw<std::uint32_t>(1));
   EXPECT_FALSE(Attributes::parse(whole.bytes().first(whole.bytes().size() - 1), kPolicy)) << "cut";
   std::string zero_length(4, '\0');
   EXPECT_FALSE(Attributes::parse(std::as_bytes(std::span(zero_length)), kPolicy)) << "would loop for ever";
