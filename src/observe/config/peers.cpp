@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <functional>
+#include <tuple>
 
 #include "observe/config/links.h"
 
@@ -23,11 +25,12 @@ model::NetnsRef ref_of(const netns::Entry& entry) {
 std::vector<const netns::Entry*> PeerResolver::candidates() const {
   std::vector<const netns::Entry*> order;
   for (const netns::Entry& entry : everywhere_) order.push_back(&entry);
-  const auto hits = [&](const netns::Entry* entry) {
+  const auto rank = [&](const netns::Entry* entry) {
     const auto known = hits_.find(entry->id);
-    return known == hits_.end() ? (entry->initial ? std::size_t{1} : std::size_t{0}) : known->second + 1;
+    const std::size_t hits = known == hits_.end() ? 0 : known->second;
+    return std::tuple(hits, entry->initial);
   };
-  std::ranges::stable_sort(order, std::greater{}, hits);
+  std::ranges::sort(order, std::greater{}, rank);
   return order;
 }
 
