@@ -36,6 +36,14 @@ std::string read_from_start(const sys::Fd& fd) {
   }
 }
 
+/// A kernel without the device, qdisc or rule that was asked for is another matter than a failure.
+Errc class_of(std::string_view said) {
+  for (const char* lacking : {"not supported", "Unknown device type", "qdisc kind is unknown", "Unknown qdisc"}) {
+    if (said.find(lacking) != std::string_view::npos) return Errc::unsupported;
+  }
+  return said.find("not permitted") != std::string_view::npos ? Errc::permission : Errc::failed;
+}
+
 /// The attributes and file actions of one spawn.
 class Spawn {
  public:
@@ -103,7 +111,7 @@ Result<std::string> run_tool(const std::vector<std::string>& command, const std:
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return read_from_start(out);
   const std::string said = read_from_start(err);
-  return fail(Errc::failed, fmt::format("{}: {}", fmt::join(command, " "), split(trim(said), '\n')[0]));
+  return fail(class_of(said), fmt::format("{}: {}", fmt::join(command, " "), split(trim(said), '\n')[0]));
 }
 
 }  // namespace weir::lab

@@ -286,15 +286,15 @@ std::string Lab::document_path() const {
 }
 
 Result<void> take_down(const std::string& prefix) {
+  if (auto ok = check({.prefix = prefix}); !ok) return ok;
+  if (geteuid() != 0) return fail(Errc::permission, "taking a lab down needs root", "run it with sudo");
+  // The lock first: one that was killed before it had a record leaves nothing but the lock's file.
+  auto lock = PrefixLock::take(prefix);
+  if (!lock) return pass(std::move(lock));
   auto record = read_record(prefix);
   if (!record) return pass(std::move(record));
   if (!*record) return fail(Errc::not_found, fmt::format("there is no lab under the prefix '{}'", prefix));
-  if (geteuid() != 0) return fail(Errc::permission, "taking a lab down needs root", "run it with sudo");
-  auto lock = PrefixLock::take(prefix);
-  if (!lock) return pass(std::move(lock));
-  record = read_record(prefix);  // again: its owner may just have finished
-  if (!record) return pass(std::move(record));
-  return *record ? remove_recorded(**record) : Result<void>{};
+  return remove_recorded(**record);
 }
 
 nlohmann::ordered_json to_json(const Report& report) {

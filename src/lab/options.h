@@ -18,7 +18,7 @@ enum class Path : std::uint8_t { routed, bridged, vxlan };
 struct Options {
   std::string prefix = "weir-";   ///< namespaces are PREFIXpod, PREFIXhost, PREFIXwire, …
   std::string nic_name = "nic0";  ///< first uplink in the host; further ones count its last digits up
-  std::string port_name;          ///< first host-side port of a workload; empty: "pv0", or "tap0" for a TAP
+  std::string port_name{};        ///< first host-side port of a workload; empty: "pv0", or "tap0" for a TAP
   unsigned queues = 4;            ///< tx queues of every uplink, 2..64
   unsigned pods = 1;              ///< workloads; the last one is the culprit
   unsigned nics = 1;              ///< uplinks; the culprit sends by the first one only
@@ -27,11 +27,11 @@ struct Options {
   std::uint64_t pps = 0;          ///< packets a second of all senders together; 0: a load that two cores carry easily
   Family family = Family::v4;
   L4 l4 = L4::udp;
-  std::optional<Path> path;   ///< unset: what the scenario says
-  bool host_traffic = false;  ///< the host itself sends by the uplinks too
-  bool latency = false;       ///< a request/response probe beside the traffic
-  unsigned cpus = 0;          ///< CPUs of the machine, for XPS maps; 0: ask the system
-  std::string mq_tbf;         ///< rate of each uplink queue, as tc(8) writes it ("50mbit"); empty: no qdisc
+  std::optional<Path> path{};  ///< unset: what the scenario says
+  bool host_traffic = false;   ///< the host itself sends by the uplinks too
+  bool latency = false;        ///< a request/response probe beside the traffic
+  unsigned cpus = 0;           ///< CPUs of the machine, for XPS maps; 0: ask the system
+  std::string mq_tbf{};        ///< rate of each uplink queue, as tc(8) writes it ("50mbit"); empty: no qdisc
 };
 
 /// Checks ranges and names; Errc::usage names the option, what was given and what was expected.

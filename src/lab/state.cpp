@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "netns/netns.h"
 
@@ -49,6 +52,13 @@ Error held_by_another(const std::string& prefix, const struct stat& file) {
                "choose another one with --prefix, or wait until that lab ends", 0};
 }
 
+/// The lock outlives its taker for a moment: children that die with it hold it until the kernel has ended them. No
+/// taker to be found: it has been given back since we asked.
+bool is_being_given_back(const struct stat& file) {
+  const pid_t pid = lock_holder(file);
+  return pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH);
+}
+
 bool same_file(int fd, const std::string& path) {
   struct stat held {};
   struct stat named {};
@@ -85,6 +95,7 @@ std::string current_boot_id() {
 
 Result<PrefixLock> PrefixLock::take(const std::string& prefix) {
   const std::string path = lock_path(prefix);
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(3);
   for (;;) {
     std::error_code error;
     fs::create_directories(kFolder, error);
@@ -96,6 +107,10 @@ Result<PrefixLock> PrefixLock::take(const std::string& prefix) {
       if (errno != EWOULDBLOCK) return fail_errno(errno, path);
       struct stat file {};
       fstat(fd.get(), &file);
+      if (is_being_given_back(file) && std::chrono::steady_clock::now() < give_up) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        continue;
+      }
       return std::unexpected(held_by_another(prefix, file));
     }
     // Its holder may have removed the file between our open and our lock.

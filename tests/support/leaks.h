@@ -104,7 +104,8 @@ class HostSnapshot {
       std::istringstream words(line);
       std::string skipped, point;
       words >> skipped >> skipped >> skipped >> skipped >> point;
-      lines_.insert("mount " + point);
+      // The folder of names itself is made a mount once on a host, by whoever names a namespace first (ip-netns(8)).
+      if (point != "/run/netns") lines_.insert("mount " + point);
     }
   }
 
@@ -113,15 +114,17 @@ class HostSnapshot {
     for (std::string line; std::getline(lines, line);) lines_.insert(kind + " " + line);
   }
 
-  /// Processes of the project, by number.
+  /// Living processes of the project, by number. Where PID 1 is slow to reap, the dead stay for a while.
   void add_processes() {
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-      std::ifstream file(entry.path() / "comm");
-      std::string name;
-      if (std::getline(file, name) && name.starts_with("weir")) {
-        lines_.insert("process " + entry.path().filename().string() + " " + name);
-      }
+      std::ifstream file(entry.path() / "stat");
+      std::string line;
+      if (!std::getline(file, line)) continue;
+      const std::size_t open = line.find('('), close = line.rfind(')');
+      if (close == std::string::npos || line.substr(close, 3) == ") Z") continue;
+      const std::string name = line.substr(open + 1, close - open - 1);
+      if (name.starts_with("weir")) lines_.insert("process " + line.substr(0, open) + name);
     }
   }
 
