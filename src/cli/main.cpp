@@ -1,10 +1,15 @@
 // weir: the one binary.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
 
+#include "base/text.h"
 #include "cli/command.h"
 
 namespace {
@@ -33,6 +38,39 @@ int report(const weir::Error& error) {
   return static_cast<int>(exit_of(error.code));
 }
 
+std::vector<std::string> command_names(CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+/// The first word that should be a command and is not, as an error with the nearest ones; CLI11 only says that one is
+/// missing.
+std::optional<weir::Error> unknown_command(CLI::App& app, int argc, char** argv) {
+  CLI::App* at = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with('-') || at->get_subcommands({}).empty()) return std::nullopt;
+    const auto commands = at->get_subcommands({});
+    const auto next = std::ranges::find(commands, word, [](const CLI::App* command) { return command->get_name(); });
+    if (next == commands.end()) {
+      const std::vector<std::string> known = command_names(*at);
+      const std::string below = at == &app ? "" : " of weir " + at->get_name();
+      return weir::Error{Errc::usage, fmt::format("'{}' is no command{}", word, below), weir::suggest(word, known), 0};
+    }
+    at = *next;
+  }
+  return std::nullopt;
+}
+
+/// The commands below the one that was given without its own.
+std::string missing_command(CLI::App& app) {
+  CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const std::vector<std::string> known = command_names(*at);
+  return known.empty() ? std::string{} : fmt::format("commands of weir {}: {}", at->get_name(), fmt::join(known, ", "));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -44,12 +82,12 @@ int main(int argc, char** argv) {
   weir::cli::add_queues(app, program);
   weir::cli::add_capabilities(app, program);
   weir::cli::add_lab(app, program);
+  if (const auto unknown = unknown_command(app, argc, argv)) return report(*unknown);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    fmt::print(stderr, "weir: {}\n", error.what());
-    return static_cast<int>(Exit::usage);
+    return report({Errc::usage, error.what(), missing_command(app), 0});
   }
   if (!program.action) {
     fmt::print("{}", app.help());
