@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/device_argument.h"
+#include "cli/queues_fix.h"
 #include "cli/render_findings.h"
 #include "cli/render_queues.h"
 #include "cli/session.h"
@@ -151,6 +152,9 @@ void add_queues(CLI::App& app, Program& program) {
   explain_command->add_option("DEV", explain->device, "dev or netns/dev")->required();
   add_observe_options(*explain_command, *explain);
   explain_command->callback([explain, &program] { program.action = [explain] { return explain_queues(*explain); }; });
+
+  add_queues_fix(*queues, program);
+  add_queues_undo(*queues, program);
 }
 
 }  // namespace weir::cli
