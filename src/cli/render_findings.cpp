@@ -153,8 +153,9 @@ std::string scope(const HostObservation& observation) {
 
 std::string verdict(const HostObservation& observation, const std::vector<Finding>& findings, bool colour) {
   const std::string host = observation.config.hostname.empty() ? "this host" : observation.config.hostname;
-  if (findings.empty() && observation.accounting.packets_seen == 0) {
-    return fmt::format("Nothing to judge on {}: no packets ({}).\n", host, scope(observation));
+  if (findings.empty() && (observation.accounting.packets_seen == 0 || observation.devices.empty())) {
+    return fmt::format("Nothing to judge on {}: no packets were seen on a device that was watched ({}).\n", host,
+                       scope(observation));
   }
   if (findings.empty()) {
     return fmt::format("{} on {}: transmit queues are used as they should be ({}).\n", paint("Healthy", "1;32", colour),

@@ -163,6 +163,15 @@ TEST(Doctor, WithoutAPathTheIntervalIsTheWholePath) {
   EXPECT_EQ(findings[0].changed_at, "between tun receive on weir-host/tap0 and the queue choice of weir-host/nic0");
 }
 
+TEST(Doctor, APacketMetOnlyAtTheEndDoesNotBlurThePlace) {
+  LabHost lab = tap_collapse(4);
+  lab.host.devices[0].changes = {{lab.tap0, {"", {}}, {"tcx:egress", lab.nic0}, 0, 1, kSeen},
+                                 {lab.tap0, {"", {}}, {"net:netif_receive_skb", lab.tap0}, 0, 1, kSeen / 10}};
+  const auto findings = diagnose(lab.host);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].changed_at, "between tun receive and net:netif_receive_skb on weir-host/tap0");
+}
+
 // C: the pod's eth0 sends by one of its two queues; that is evidence, not a second finding.
 TEST(Doctor, APodsOwnQueueChoiceIsEvidence) {
   LabHost lab(4, 2);

@@ -116,10 +116,15 @@ bool same_packets(const HostConfig& host, const DeviceRef& device, const Mapping
 
 std::optional<MappingChange> recording_change(const HostConfig& host, const model::DeviceObservation& seen,
                                               const DeviceRef& origin) {
+  // A packet that was met only where it leaves says nothing of the place: it yields to a hundredth that was followed.
+  const auto weight = [&seen](const MappingChange& change) {
+    const bool met_late = change.from.hook.empty() && change.to.device == seen.device;
+    return static_cast<double>(change.packets) * (met_late ? 0.01 : 1);
+  };
   const MappingChange* best = nullptr;
   for (const MappingChange& change : seen.changes) {
     if (change.after == 0 || !same_packets(host, origin, change)) continue;
-    if (best == nullptr || change.packets > best->packets) best = &change;
+    if (best == nullptr || weight(change) > weight(*best)) best = &change;
   }
   if (best == nullptr) return std::nullopt;
   return *best;

@@ -42,10 +42,15 @@ double confidence_of(const TxView& view, const TxCause& cause) {
 }
 
 std::string title_of(const TxView& view, const TxCause& cause) {
+  const std::size_t used = view.queues_in_use();
+  if (cause.name == "few-flows" && used > 1) {
+    return fmt::format("{} sends by {} of its {} transmit queues: {}", to_string(view.config->ref), used, view.queues,
+                       cause.because);
+  }
   const double percent = 100 * view.heaviest_share;
-  const std::string part = view.queues_in_use() == 1 ? ""
-                           : percent > 99            ? "more than 99 % of its packets "
-                                                     : fmt::format("{:.0f} % of its packets ", percent);
+  const std::string part = used == 1      ? ""
+                           : percent > 99 ? "more than 99 % of its packets "
+                                          : fmt::format("{:.0f} % of its packets ", percent);
   return fmt::format("{} sends {}by 1 of its {} transmit queues: {}", to_string(view.config->ref), part, view.queues,
                      cause.because);
 }
