@@ -30,6 +30,10 @@ class Census {
     const Stamp stamp{st.st_dev, st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
     if (const auto known = by_stamp_.find(stamp); known != by_stamp_.end()) return known->second;
     auto fd = detail::open_ns_file(path, path);
+    if (!fd && (fd.error().sys_errno == EMFILE || fd.error().sys_errno == ENFILE) && !held_.empty()) {
+      held_.clear();  // they save time only
+      fd = detail::open_ns_file(path, path);
+    }
     if (!fd) return pass(std::move(fd));
     auto id = detail::ns_id(fd->get());
     if (!id) return pass(std::move(id), path);

@@ -43,23 +43,6 @@ class HomeGuard {
   int home_;
 };
 
-Result<std::uint64_t> cookie_inside(int ns_fd) {
-  std::uint64_t cookie = 0;
-  auto inside = run_inside(ns_fd, [&]() -> Result<void> {
-    const sys::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    if (!socket.valid()) return fail_errno(errno, "socket");
-    socklen_t size = sizeof cookie;
-    if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0) return {};
-    if (errno == ENOPROTOOPT) {
-      return fail(Errc::unsupported, "this kernel gives network namespaces no identity (NS_GET_ID or SO_NETNS_COOKIE)",
-                  "Linux 5.15 or later is needed");
-    }
-    return fail_errno(errno, "SO_NETNS_COOKIE");
-  });
-  if (!inside) return pass(std::move(inside));
-  return cookie;
-}
-
 }  // namespace
 
 Result<void> check_ns_fd(int fd, const std::string& what) {
@@ -85,11 +68,28 @@ Result<sys::Fd> open_ns_file(const std::string& path, const std::string& what) {
   return fd;
 }
 
+Result<std::uint64_t> ns_cookie(int fd) {
+  std::uint64_t cookie = 0;
+  auto inside = run_inside(fd, [&]() -> Result<void> {
+    const sys::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket.valid()) return fail_errno(errno, "socket");
+    socklen_t size = sizeof cookie;
+    if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0) return {};
+    if (errno == ENOPROTOOPT) {
+      return fail(Errc::unsupported, "this kernel gives network namespaces no identity (NS_GET_ID or SO_NETNS_COOKIE)",
+                  "Linux 5.15 or later is needed");
+    }
+    return fail_errno(errno, "SO_NETNS_COOKIE");
+  });
+  if (!inside) return pass(std::move(inside));
+  return cookie;
+}
+
 Result<std::uint64_t> ns_id(int fd) {
   std::uint64_t id = 0;
   if (::ioctl(fd, kNsGetId, &id) == 0) return id;
   // ENOTTY: before 6.18. EINVAL: nsfs of 6.11 to 6.17 knows the magic number, but not this request.
-  if (errno == ENOTTY || errno == EINVAL || errno == EOPNOTSUPP) return cookie_inside(fd);
+  if (errno == ENOTTY || errno == EINVAL || errno == EOPNOTSUPP) return ns_cookie(fd);
   return fail_errno(errno, "NS_GET_ID");
 }
 

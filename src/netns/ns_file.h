@@ -21,8 +21,11 @@ Result<sys::Fd> open_ns_file(const std::string& path, const std::string& what);
 /// Checks magic and type of an open descriptor.
 Result<void> check_ns_fd(int fd, const std::string& what);
 
-/// NS_GET_ID, else the cookie of a socket made inside.
+/// NS_GET_ID, else ns_cookie().
 Result<std::uint64_t> ns_id(int fd);
+
+/// The cookie of a socket made inside (SO_NETNS_COOKIE, Linux 5.14): the same number where a kernel has both.
+Result<std::uint64_t> ns_cookie(int fd);
 
 /// Runs `body` inside the namespace of `fd`; see run_in().
 Result<void> run_inside(int fd, const std::function<Result<void>()>& body);

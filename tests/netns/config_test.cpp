@@ -7,6 +7,7 @@
 #include <linux/if_xdp.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
@@ -361,6 +362,37 @@ TEST_F(ConfigTest, UnknownNamesSuggestTheNearest) {
   EXPECT_THAT(unknown.error().message, HasSubstr("no device \"nic1\" in namespace " + host));
   EXPECT_THAT(unknown.error().hint, HasSubstr("nic0"));
   EXPECT_FALSE(read_host({{host + "x"}, {}}));
+}
+
+TEST_F(ConfigTest, WithoutTheRightThereIsAClearWord) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::setresuid(65534, 65534, 65534) != 0) ::_exit(9);
+    const auto host = read_host();
+    const bool clear = !host && host.error().code == Errc::permission && !host.error().hint.empty();
+    ::_exit(clear ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(ConfigTest, DevicesThatComeAndGoDoNotDisturb) {
+  const std::string host = make("host");
+  shell("ip -n " + host + " link add stay0 type veth peer name stay1");
+  auto churn = sys::Process::spawn({"sh", "-c",
+                                    "while :; do ip link add go0 numtxqueues 8 type veth peer name go1; "
+                                    "ip link del go0; done"},
+                                   {.netns_fd = netns::Netns::open(host)->fd(), .quiet = true, .own_group = true});
+  ASSERT_TRUE(churn);
+  for (int i = 0; i < 100; ++i) {
+    const auto read_now = read_host({{host}, {}});
+    ASSERT_TRUE(read_now) << read_now.error().message;
+    EXPECT_EQ(
+        std::ranges::count_if(read_now->devices, [](const DeviceConfig& d) { return d.ref.name.starts_with("stay"); }),
+        2);
+  }
+  churn->kill_all();
 }
 
 TEST_F(ConfigTest, NothingIsMountedOrLeft) {

@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -15,6 +16,8 @@
 #include <cstring>
 #include <set>
 #include <stdexcept>
+
+#include "netns/ns_file.h"
 
 namespace weir::netns {
 namespace {
@@ -92,6 +95,32 @@ TEST_F(NetnsTest, CreatedNamespaceIsAnotherOneAndIsKnownToIp) {
             0);
   ASSERT_TRUE(Netns::remove_named(a));
   EXPECT_NE(run("ip netns list | grep -qw " + a), 0);
+}
+
+TEST_F(NetnsTest, KernelsWithoutIdsHaveTheCookieOfASocket) {
+  const Netns ns = make(name("cookie"));
+  const auto cookie = detail::ns_cookie(ns.fd());
+  ASSERT_TRUE(cookie) << cookie.error().message;
+  EXPECT_EQ(*cookie, ns.id());
+}
+
+TEST_F(NetnsTest, MoreNamespacesThanDescriptors) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  std::vector<std::string> made;
+  for (int i = 0; i < 200; ++i) {
+    made.push_back(name("many" + std::to_string(i)));
+    make(made.back());
+  }
+  const rlimit few{64, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  std::vector<std::string> unreadable;
+  const auto entries = list(&unreadable);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(entries) << entries.error().message;
+  std::set<std::string> seen;
+  for (const Entry& entry : *entries) seen.insert(entry.names.begin(), entry.names.end());
+  for (const std::string& one : made) EXPECT_TRUE(seen.contains(one)) << one;
 }
 
 TEST_F(NetnsTest, LoopbackIsUp) {
