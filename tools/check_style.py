@@ -7,6 +7,8 @@ from sources import ROOT, sources
 
 MAX_LINES = 450
 SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep|time\.sleep|(?<![\w.])sleep)\s*\(")
+# The two reasons that are none: the step of a poll that has a deadline, and the span that is measured.
+ALLOWED = re.compile(r"// (poll|span): \S")
 MARK = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 BPF_FILE = re.compile(r"src/(.*\.bpf\.c|.*/bpf/[^/]+\.[ch]|bpf/include/[^/]+\.[ch])$")
 LICENCE = "SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause"
@@ -22,8 +24,8 @@ def problems_in(name, text):
     if not text.endswith("\n") or text.endswith("\n\n"):
         yield len(lines), "a file ends with one newline"
     for number, line in enumerate(lines, 1):
-        if SLEEP.search(line):
-            yield number, "waits by sleeping; wait for the event, or poll a condition with a deadline"
+        if SLEEP.search(line) and not ALLOWED.search(line):
+            yield number, "sleeps; wait for the event, or poll with a deadline (`// poll: why`, `// span: what is measured`)"
         if MARK.search(line):
             yield number, "a mark for later; do it now or write it down in docs/limitations.md"
         if "\t" in line:

@@ -80,7 +80,7 @@ Result<void> wait_until(SteadyClock::time_point deadline, const std::string& wha
     if (!now) return pass(std::move(now));
     if (*now) return {};
     if (SteadyClock::now() >= deadline) return fail(Errc::failed, what);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // poll: the loop has a deadline
   }
 }
 

@@ -108,7 +108,7 @@ Result<PrefixLock> PrefixLock::take(const std::string& prefix) {
       struct stat file {};
       fstat(fd.get(), &file);
       if (is_being_given_back(file) && std::chrono::steady_clock::now() < give_up) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));  // poll: the loop has a deadline
         continue;
       }
       return std::unexpected(held_by_another(prefix, file));

@@ -121,7 +121,8 @@ Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_
       ++refused;
     }
   }
-  if (refused > 0) report(std::to_string(refused) + (refused == 1 ? " process" : " processes") + " that this user may not look into");
+  if (refused > 0)
+    report(std::to_string(refused) + (refused == 1 ? " process" : " processes") + " that this user may not look into");
   return std::move(census).take();
 }
 

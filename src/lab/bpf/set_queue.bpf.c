@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The state that a driver leaves behind which records a receive queue: skb->queue_mapping is set where packets enter.
 #include <linux/bpf.h>
 // The helpers need the types above.

@@ -5,7 +5,7 @@
 // recorded queue takes precedence over the flow hash in skb_tx_hash(). Same remedy as Cilium's reset_queue_mapping().
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
-
+// The helpers need the types above.
 #include <bpf/bpf_helpers.h>
 
 // Packets that had a recorded queue, by CPU: what `bpftool map dump` shows while the mitigation is in place.
