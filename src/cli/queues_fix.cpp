@@ -73,10 +73,16 @@ void print_plan(const model::Plan& plan) {
   for (const std::string& warning : plan.warnings) fmt::print("  Note: {}\n", warning);
 }
 
+/// A sentence: advice comes with and without its full stop.
+std::string sentence(std::string words) {
+  if (!words.ends_with('.')) words += '.';
+  return words;
+}
+
 void print_text(const FixReport& report) {
   const std::string name = to_string(report.device);
   if (report.refusal) {
-    fmt::print("No plan: {}.\nInstead: {}.\n", report.refusal->reason, report.refusal->instead);
+    fmt::print("No plan: {}\nInstead: {}\n", sentence(report.refusal->reason), sentence(report.refusal->instead));
     return;
   }
   print_plan(*report.plan);
