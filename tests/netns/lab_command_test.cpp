@@ -268,6 +268,22 @@ TEST(LabCommand, KilledLabIsCleanedByTheNextOne) {
   EXPECT_THAT(before.leftovers(), IsEmpty());
 }
 
+TEST(LabCommand, KilledAtAnyMomentItIsCleaned) {
+  WEIR_NEED_ROOT();
+  const HostSnapshot before = HostSnapshot::take();
+  const std::string prefix = unique_prefix();
+  for (int moment_ms = 0; moment_ms < 120; moment_ms += 6) {
+    Process lab({WEIR_BINARY, "lab", "run", "tx-collapse-injected", "--prefix", prefix, "--for", "10m"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(moment_ms));  // the moment is what is varied
+    lab.signal(SIGKILL);
+    lab.wait();
+    // 1: it had not begun.
+    EXPECT_LE(run_weir({"lab", "down", "--prefix", prefix}).code, 1);
+    EXPECT_FALSE(netns_exists(prefix + "host"));
+  }
+  EXPECT_THAT(before.leftovers(), IsEmpty());
+}
+
 TEST(LabCommand, ADamagedRecordIsNamed) {
   WEIR_NEED_ROOT();
   const std::string prefix = unique_prefix();
