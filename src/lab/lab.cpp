@@ -7,10 +7,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <thread>
 
 #include "lab/build.h"
 #include "netns/netns.h"
+#include "sys/poll_until.h"
 
 namespace weir::lab {
 
@@ -75,13 +75,14 @@ const char* to_string(TrafficKind kind) {
 /// Polls a condition until it holds, fails, or the deadline has passed; false is "not yet".
 template <class Condition>
 Result<void> wait_until(SteadyClock::time_point deadline, const std::string& what, Condition&& condition) {
-  for (;;) {
-    Result<bool> now = condition();
-    if (!now) return pass(std::move(now));
-    if (*now) return {};
-    if (SteadyClock::now() >= deadline) return fail(Errc::failed, what);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // poll: the loop has a deadline
-  }
+  Result<bool> now = false;
+  const bool settled = sys::poll_until(deadline, [&] {
+    now = condition();
+    return !now || *now;
+  });
+  if (!now) return pass(std::move(now));
+  if (!settled) return fail(Errc::failed, what);
+  return {};
 }
 
 /// A namespace of the wanted name that exists already is somebody else's.

@@ -13,9 +13,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <thread>
 
 #include "netns/netns.h"
+#include "sys/poll_until.h"
 
 namespace weir::lab {
 
@@ -30,8 +30,10 @@ std::string lock_path(const std::string& prefix) {
   return kFolder / (prefix + ".lock");
 }
 
-/// The process that holds a lock file, as far as /proc/locks tells; 0 when it does not.
-pid_t lock_holder(const struct stat& file) {
+/// The process that took the lock of a file, as far as /proc/locks tells; 0 when nobody is to be found.
+pid_t lock_holder(const std::string& path) {
+  struct stat file {};
+  if (stat(path.c_str(), &file) != 0) return 0;
   std::ifstream locks("/proc/locks");
   for (std::string line; std::getline(locks, line);) {
     std::istringstream words(line);
@@ -43,20 +45,12 @@ pid_t lock_holder(const struct stat& file) {
   return 0;
 }
 
-Error held_by_another(const std::string& prefix, const struct stat& file) {
+Error held_by_another(const std::string& prefix, pid_t pid) {
   const auto record = read_record(prefix);
   const std::string scenario = record && *record ? " for " + (*record)->scenario : std::string();
-  const pid_t pid = lock_holder(file);
   const std::string holder = pid > 0 ? fmt::format("process {}", pid) : std::string("another process");
   return Error{Errc::busy, fmt::format("the lab prefix '{}' is in use by {}{}", prefix, holder, scenario),
                "choose another one with --prefix, or wait until that lab ends", 0};
-}
-
-/// The lock outlives its taker for a moment: children that die with it hold it until the kernel has ended them. No
-/// taker to be found: it has been given back since we asked.
-bool is_being_given_back(const struct stat& file) {
-  const pid_t pid = lock_holder(file);
-  return pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH);
 }
 
 bool same_file(int fd, const std::string& path) {
@@ -64,6 +58,29 @@ bool same_file(int fd, const std::string& path) {
   struct stat named {};
   return fstat(fd, &held) == 0 && stat(path.c_str(), &named) == 0 && held.st_dev == named.st_dev &&
          held.st_ino == named.st_ino;
+}
+
+/// One attempt; an empty descriptor is "not now".
+Result<sys::Fd> try_lock(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(kFolder, error);
+  if (error) return fail_errno(error.value(), kFolder);
+  sys::Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd.valid() && errno == ENOENT) return sys::Fd();  // the last lab removed the folder just now
+  if (!fd.valid()) return fail_errno(errno, path);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail_errno(errno, path);
+    return sys::Fd();
+  }
+  // Its holder may have removed the file between our open and our lock.
+  return same_file(fd.get(), path) ? std::move(fd) : sys::Fd();
+}
+
+/// Somebody alive has the lock. It outlives a killed taker for a moment: children that die with it hold it until the
+/// kernel has ended them. No taker to be found: it has been given back since we asked.
+bool is_held(const std::string& path) {
+  const pid_t pid = lock_holder(path);
+  return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
 }
 
 Result<Record> parse_record(const Json& document) {
@@ -95,27 +112,14 @@ std::string current_boot_id() {
 
 Result<PrefixLock> PrefixLock::take(const std::string& prefix) {
   const std::string path = lock_path(prefix);
-  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(3);
-  for (;;) {
-    std::error_code error;
-    fs::create_directories(kFolder, error);
-    if (error) return fail_errno(error.value(), kFolder);
-    sys::Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-    if (!fd.valid() && errno == ENOENT) continue;  // the last lab removed the folder just now
-    if (!fd.valid()) return fail_errno(errno, path);
-    if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK) return fail_errno(errno, path);
-      struct stat file {};
-      fstat(fd.get(), &file);
-      if (is_being_given_back(file) && std::chrono::steady_clock::now() < give_up) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));  // poll: the loop has a deadline
-        continue;
-      }
-      return std::unexpected(held_by_another(prefix, file));
-    }
-    // Its holder may have removed the file between our open and our lock.
-    if (same_file(fd.get(), path)) return PrefixLock(std::move(fd), path);
-  }
+  Result<sys::Fd> taken = sys::Fd();
+  static_cast<void>(sys::poll_until(std::chrono::steady_clock::now() + std::chrono::seconds(3), [&] {
+    taken = try_lock(path);
+    return !taken || taken->valid() || is_held(path);
+  }));
+  if (!taken) return pass(std::move(taken));
+  if (taken->valid()) return PrefixLock(std::move(*taken), path);
+  return std::unexpected(held_by_another(prefix, lock_holder(path)));
 }
 
 PrefixLock::~PrefixLock() {

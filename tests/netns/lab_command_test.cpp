@@ -274,7 +274,8 @@ TEST(LabCommand, KilledAtAnyMomentItIsCleaned) {
   const std::string prefix = unique_prefix();
   for (int moment_ms = 0; moment_ms < 120; moment_ms += 6) {
     Process lab({WEIR_BINARY, "lab", "run", "tx-collapse-injected", "--prefix", prefix, "--for", "10m"});
-    std::this_thread::sleep_for(std::chrono::milliseconds(moment_ms));  // the moment is what is varied
+    const auto moment = std::chrono::steady_clock::now() + std::chrono::milliseconds(moment_ms);
+    ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() >= moment; }));
     lab.signal(SIGKILL);
     lab.wait();
     // 1: it had not begun.

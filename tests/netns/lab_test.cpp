@@ -165,9 +165,8 @@ INSTANTIATE_TEST_SUITE_P(Lab, LabRecipe, testing::ValuesIn(kRecipes), recipe_nam
 double delivered_bps(TrafficLab& lab, std::chrono::seconds span) {
   const auto first = lab.lab().report();
   EXPECT_TRUE(first);
-  std::this_thread::sleep_for(span);  // span: of the measurement, not a wait for something
-  const auto second = lab.lab().report();
-  EXPECT_TRUE(second);
+  auto second = first;
+  EXPECT_TRUE(eventually([&] { return (second = lab.lab().report())->duration - first->duration >= span; }));
   const double seconds = std::chrono::duration<double>(second->duration - first->duration).count();
   return 8 * static_cast<double>(second->delivered_bytes - first->delivered_bytes) / seconds;
 }

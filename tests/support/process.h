@@ -13,23 +13,18 @@
 #include <chrono>
 #include <csignal>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "sys/fd.h"
+#include "sys/poll_until.h"
 
 namespace weir::test {
 
 /// Polls until `condition` holds; false when it does not within `timeout`.
 template <class Condition>
 [[nodiscard]] bool eventually(Condition&& condition, std::chrono::nanoseconds timeout = std::chrono::seconds(10)) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // poll: the loop has a deadline
-  }
-  return true;
+  return sys::poll_until(std::chrono::steady_clock::now() + timeout, condition);
 }
 
 struct Outcome {
