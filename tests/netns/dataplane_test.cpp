@@ -110,6 +110,24 @@ void udp_send(const Namespace& from, Address to, int datagrams, std::size_t byte
   }
 }
 
+/// Keeps the thread where it is.
+class OnOneCpu {
+ public:
+  OnOneCpu() {
+    ::sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<unsigned>(::sched_getcpu()), &one);
+    ::sched_setaffinity(0, sizeof one, &one);
+  }
+  OnOneCpu(const OnOneCpu&) = delete;
+  OnOneCpu& operator=(const OnOneCpu&) = delete;
+  ~OnOneCpu() { ::sched_setaffinity(0, sizeof before_, &before_); }
+
+ private:
+  cpu_set_t before_{};
+};
+
 model::QueueCount sum(const std::map<std::uint32_t, model::QueueCount>& rows) {
   model::QueueCount all;
   for (const auto& [queue, row] : rows) {
@@ -321,10 +339,11 @@ TEST_F(DataPlaneTest, AVlanDeviceOnTopIsCountedBesideItsLowerDevice) {
 }
 
 TEST_F(DataPlaneTest, MoreQueuesThanATableHoldsAreCountedAsExactly) {
-  constexpr int kDevices = 40;
+  constexpr int kDevices = 32;
   constexpr int kQueues = 64;
   const Namespace left;
   const Namespace right;
+  const OnOneCpu here;  // every CPU has a table of its own: fill one
   for (int i = 0; i < kDevices; ++i) {
     pair(left, fmt::format("a{}", i), right, fmt::format("b{}", i), kQueues);
     left.ip(
@@ -343,7 +362,7 @@ TEST_F(DataPlaneTest, MoreQueuesThanATableHoldsAreCountedAsExactly) {
     const DeviceTotals received = device(right, peers.at(fmt::format("b{}", i)).ifindex);
     rows += sent.tx.size() + received.rx.size();
   }
-  EXPECT_GT(rows, 4096U) << "not enough to fill a CPU's table";
+  EXPECT_GT(rows, 3500U) << "not enough to crowd a CPU's table";
   std::size_t beside = 0;
   ASSERT_TRUE(plane_->queue_counts().for_each([&](const weir_queue_key&, auto) { ++beside; }));
   EXPECT_GT(beside, 0U) << "the table never overflowed: the test shows nothing";
