@@ -27,7 +27,7 @@ QueueTotals totals(std::uint64_t queue0, std::uint64_t sampled) {
   QueueTotals sums;
   DeviceTotals& nic = sums.devices[kNic];
   nic.tx[0] = {.queue = 0, .packets = queue0, .bytes = queue0 * 100, .wire_packets = queue0 * 2};
-  nic.choices[{9, 0, QueueRule::recorded}] = sampled;
+  nic.choices[{9, 0, WEIR_RULE_RECORDED}] = sampled;
   nic.flows = {{0xABC, sampled / 2}, {0xDEF, sampled}};
   nic.cpus = {{1, sampled}};
   return sums;
@@ -63,6 +63,29 @@ TEST(QueueWindow, ShowsAQueueBeyondThoseInUse) {
   const auto window = queue_window(kNic, {}, after, std::chrono::seconds(1), 16, host());
   ASSERT_EQ(window.tx.size(), 5U) << "the number of queues was reduced while it was watched";
   EXPECT_EQ(window.tx.back().queue, 9U);
+}
+
+std::array<std::uint64_t, model::kQueueRuleCount> rules_of(
+    const std::map<DeviceTotals::Choice, std::uint64_t>& choices) {
+  QueueTotals after;
+  after.devices[kNic].choices = choices;
+  return queue_window(kNic, {}, after, std::chrono::seconds(1), 16, host()).sample.chosen_by;
+}
+
+TEST(QueueWindow, TellsAClearedMappingFromOneThatAgreesWithTheHash) {
+  constexpr auto kHash = static_cast<std::size_t>(QueueRule::hash);
+  constexpr auto kRecorded = static_cast<std::size_t>(QueueRule::recorded);
+  // In force: three quarters are recorded only, the rest agrees with the hash by chance.
+  EXPECT_EQ(rules_of({{{9, 0, WEIR_RULE_RECORDED}, 75}, {{9, 0, WEIR_RULE_RECORDED_OR_CLEARED}, 25}})[kRecorded], 100U);
+  // Cleared at egress: three quarters went where only the hash sends them.
+  EXPECT_EQ(rules_of({{{9, 1, WEIR_RULE_CLEARED}, 75}, {{9, 0, WEIR_RULE_RECORDED_OR_CLEARED}, 25}})[kHash], 100U);
+  // One origin cleared, another not: each is judged by its own packets.
+  const auto mixed = rules_of({{{8, 1, WEIR_RULE_CLEARED}, 75},
+                               {{8, 0, WEIR_RULE_RECORDED_OR_CLEARED}, 25},
+                               {{9, 0, WEIR_RULE_RECORDED}, 30},
+                               {{9, 0, WEIR_RULE_RECORDED_OR_CLEARED}, 10}});
+  EXPECT_EQ(mixed[kHash], 100U);
+  EXPECT_EQ(mixed[kRecorded], 40U);
 }
 
 TEST(NameDevice, KeepsNamespacesApart) {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <tuple>
 
 namespace weir::observe {
 
@@ -47,8 +49,7 @@ Result<void> read_counts(const DataPlane& data_plane, QueueTotals& totals) {
 
 Result<void> read_samples(const DataPlane& data_plane, QueueTotals& totals) {
   auto choices = data_plane.queue_choices().for_each([&](const weir_choice_key& key, std::uint64_t count) {
-    const auto rule = static_cast<model::QueueRule>(std::min<int>(key.rule, WEIR_RULE_UNEXPLAINED));
-    totals.devices[{key.netns, key.ifindex}].choices[{key.origin_ifindex, key.queue, rule}] += count;
+    totals.devices[{key.netns, key.ifindex}].choices[{key.origin_ifindex, key.queue, key.rule}] += count;
   });
   if (!choices) return choices;
   return data_plane.queue_flows().for_each([&](const weir_flow_key& key, std::uint64_t count) {
@@ -102,15 +103,49 @@ void bump(std::vector<std::uint64_t>& counters, std::size_t index, std::uint64_t
   counters[index] += by;
 }
 
-void fill_choices(model::TxSample& sample, const DeviceKey& device,
-                  const std::map<DeviceTotals::Choice, std::uint64_t>& choices, const model::HostConfig& config) {
-  std::map<std::uint32_t, model::OriginCount> origins;
+using Choices = std::map<DeviceTotals::Choice, std::uint64_t>;
+
+/// Of the packets whose recorded queue and hash give the same: how many the recorded queue placed, per origin. The
+/// packets where the two differ tell; without any, nothing was cleared.
+std::map<std::uint32_t, double> recorded_part(const Choices& choices) {
+  std::map<std::uint32_t, std::pair<double, double>> seen;  // recorded, cleared
   for (const auto& [choice, count] : choices) {
+    if (choice.rule == WEIR_RULE_RECORDED) seen[choice.origin_ifindex].first += static_cast<double>(count);
+    if (choice.rule == WEIR_RULE_CLEARED) seen[choice.origin_ifindex].second += static_cast<double>(count);
+  }
+  std::map<std::uint32_t, double> part;
+  for (const auto& [origin, counts] : seen) part[origin] = counts.first / (counts.first + counts.second);
+  return part;
+}
+
+/// The choices in the words of the model.
+std::vector<std::tuple<DeviceTotals::Choice, model::QueueRule, std::uint64_t>> resolve(const Choices& choices) {
+  const auto part = recorded_part(choices);
+  std::vector<std::tuple<DeviceTotals::Choice, model::QueueRule, std::uint64_t>> resolved;
+  for (const auto& [choice, count] : choices) {
+    if (choice.rule < WEIR_RULE_COUNT) {
+      resolved.emplace_back(choice, static_cast<model::QueueRule>(choice.rule), count);
+      continue;
+    }
+    const auto known = part.find(choice.origin_ifindex);
+    double recorded = choice.rule == WEIR_RULE_RECORDED_OR_CLEARED ? 1 : 0;
+    if (known != part.end()) recorded *= known->second;
+    const auto by_record = static_cast<std::uint64_t>(std::llround(recorded * static_cast<double>(count)));
+    if (by_record > 0) resolved.emplace_back(choice, model::QueueRule::recorded, by_record);
+    if (by_record < count) resolved.emplace_back(choice, model::QueueRule::hash, count - by_record);
+  }
+  return resolved;
+}
+
+void fill_choices(model::TxSample& sample, const DeviceKey& device, const Choices& choices,
+                  const model::HostConfig& config) {
+  std::map<std::uint32_t, model::OriginCount> origins;
+  for (const auto& [choice, rule, count] : resolve(choices)) {
     sample.sampled += count;
-    sample.chosen_by[static_cast<std::size_t>(choice.rule)] += count;
+    sample.chosen_by[static_cast<std::size_t>(rule)] += count;
     model::OriginCount& origin = origins[choice.origin_ifindex];
     bump(origin.per_queue, choice.queue, count);
-    origin.per_rule[static_cast<std::size_t>(choice.rule)] += count;
+    origin.per_rule[static_cast<std::size_t>(rule)] += count;
   }
   for (auto& [ifindex, origin] : origins) {
     origin.origin = name_device({device.netns, ifindex}, config);

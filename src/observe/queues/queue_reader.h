@@ -24,7 +24,7 @@ struct DeviceTotals {
   struct Choice {
     std::uint32_t origin_ifindex = 0;
     std::uint32_t queue = 0;
-    model::QueueRule rule = model::QueueRule::unexplained;
+    std::uint32_t rule = WEIR_RULE_UNEXPLAINED;  ///< enum weir_queue_rule, with the two that queue_window() resolves
     auto operator<=>(const Choice&) const = default;
   };
   std::map<Choice, std::uint64_t> choices;

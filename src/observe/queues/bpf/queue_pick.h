@@ -109,8 +109,9 @@ static __always_inline enum weir_queue_rule queue_rule(const struct sk_buff* skb
   const int by_xps = xps_queue(&in, sk);
   if (by_xps >= 0 && (__u32)by_xps == chosen) return WEIR_RULE_XPS;
   const bool hash_gives_it = in.hash && in.class_offset + scale_to(in.hash, in.class_count) == chosen;
-  if (by_xps < 0 && mapping > 0 && recorded_queue(&in, mapping) == chosen) return WEIR_RULE_RECORDED;
-  if (by_xps < 0 && hash_gives_it) return WEIR_RULE_HASH;
+  if (by_xps < 0 && mapping > 0 && recorded_queue(&in, mapping) == chosen)
+    return hash_gives_it ? WEIR_RULE_RECORDED_OR_CLEARED : WEIR_RULE_RECORDED;
+  if (by_xps < 0 && hash_gives_it) return mapping > 0 ? WEIR_RULE_CLEARED : WEIR_RULE_HASH;
   /* The socket repeats an older choice; when that choice is still what the rules say, the rule was named above. */
   if (sk && sk->__sk_common.skc_tx_queue_mapping == chosen) return WEIR_RULE_SOCKET;
   if (hash_gives_it) return WEIR_RULE_HASH;

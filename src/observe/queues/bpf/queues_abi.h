@@ -39,7 +39,7 @@ struct weir_queue_row {
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_queue_row) == 40);
 
-/* Who chose, in the order of model::QueueRule. */
+/* Who chose, in the order of model::QueueRule; what follows WEIR_RULE_COUNT the reader turns into one of these. */
 enum weir_queue_rule {
   WEIR_RULE_HASH = 0,
   WEIR_RULE_XPS = 1,
@@ -49,6 +49,9 @@ enum weir_queue_rule {
   WEIR_RULE_SINGLE = 5,
   WEIR_RULE_UNEXPLAINED = 6,
   WEIR_RULE_COUNT = 7,
+  /* A queue was recorded, yet the hash's queue was taken: something cleared it behind the last hook that saw it. */
+  WEIR_RULE_CLEARED = WEIR_RULE_COUNT,
+  WEIR_RULE_RECORDED_OR_CLEARED = 8, /* the recorded queue and the hash's are the same: cannot be told apart */
 };
 
 /* Sampled transmitted packets by where they came from, the queue they got and the rule that gave it. */
