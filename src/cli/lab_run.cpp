@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <filesystem>
 
 #include "base/units.h"
 #include "sys/fd.h"
@@ -33,12 +35,23 @@ int next_signal(const sigset_t& set, SteadyClock::time_point until, siginfo_t& i
   }
 }
 
+/// So that `weir` in the command is this very program, installed or not.
+void put_own_folder_first_in_path() {
+  std::error_code ignored;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  if (ignored) return;
+  const char* path = getenv("PATH");
+  setenv("PATH", fmt::format("{}:{}", self.parent_path().string(), path == nullptr ? "/usr/bin:/bin" : path).c_str(),
+         1);
+}
+
 [[noreturn]] void exec_command(const std::vector<std::string>& command, const std::string& document,
                                const sigset_t& mask, pid_t parent, int error_fd) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   setenv("WEIR_LAB", document.c_str(), 1);
+  put_own_folder_first_in_path();
   std::vector<std::string> words = command;
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
