@@ -2,17 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "base/strong_id.h"
 #include "netns/netns.h"
-#include "sys/fd.h"
-
-struct nlmsghdr;
+#include "sys/netlink.h"
 
 namespace weir::steer {
 
@@ -50,6 +48,7 @@ class TcSocket {
   Result<std::optional<std::string>> device_name(IfIndex device);
   /// Kind of the qdisc at the device's ingress/clsact place: "clsact", "ingress" or nothing.
   Result<std::optional<std::string>> clsact_kind(IfIndex device);
+  /// Errc::busy when they keep changing while they are listed: a list that may lack one is no ground for anything.
   Result<std::vector<TcFilterEntry>> filters(IfIndex device, TcHook hook);
 
   /// Errc::failed with EEXIST when there is one already.
@@ -62,12 +61,8 @@ class TcSocket {
   Result<void> delete_filter(IfIndex device, TcHook hook, std::uint32_t preference, std::uint32_t handle);
 
  private:
-  explicit TcSocket(sys::Fd fd) : fd_(std::move(fd)) {}
-  /// Sends a request and calls `each` for every answer until the acknowledgement or the end of the dump.
-  Result<void> ask(nlmsghdr* request, const std::string& what, const std::function<void(const nlmsghdr*)>& each = {});
-
-  sys::Fd fd_;
-  std::uint32_t sequence_ = 0;
+  explicit TcSocket(sys::NetlinkSocket socket) : socket_(std::move(socket)) {}
+  sys::NetlinkSocket socket_;
 };
 
 }  // namespace weir::steer

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <span>
 
 namespace weir::sys {
@@ -56,6 +57,11 @@ NetlinkRequest& NetlinkRequest::put(std::uint16_t type, const void* data, std::s
   append(&header, sizeof header);
   append(data, size);
   return *this;
+}
+
+void NetlinkRequest::close_nest(std::size_t start) {
+  const auto length = static_cast<std::uint16_t>(bytes_.size() - start);
+  std::memcpy(bytes_.data() + start + offsetof(nlattr, nla_len), &length, sizeof length);
 }
 
 std::vector<std::byte> NetlinkRequest::finish(std::uint16_t more_flags, std::uint32_t sequence) const {

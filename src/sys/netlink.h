@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -32,11 +33,22 @@ class NetlinkRequest {
     return put(type, value.c_str(), value.size() + 1);
   }
   NetlinkRequest& put(std::uint16_t type, const void* data, std::size_t size);
+  /// A nest of the attributes that `fill(request)` puts.
+  template <class Fill>
+  NetlinkRequest& nest(std::uint16_t type, Fill&& fill) {
+    const std::size_t start = bytes_.size();
+    put(type | NLA_F_NESTED, nullptr, 0);
+    std::forward<Fill>(fill)(*this);
+    close_nest(start);
+    return *this;
+  }
 
  private:
   friend class NetlinkSocket;
   NetlinkRequest(std::uint16_t type, std::uint16_t flags);
   void append(const void* data, std::size_t size);
+  /// Writes the length of the attribute that starts at `start`: it reaches to the end.
+  void close_nest(std::size_t start);
   /// The finished message.
   std::vector<std::byte> finish(std::uint16_t more_flags, std::uint32_t sequence) const;
   std::vector<std::byte> bytes_;
