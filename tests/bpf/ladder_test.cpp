@@ -6,15 +6,20 @@
 #include <linux/bpf.h>
 #include <linux/netfilter.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
 #include <map>
 #include <thread>
 
 #include "bpf/link.h"
 #include "bpf/log.h"
 #include "bpf/map.h"
+#include "bpf/program.h"
 
 namespace weir {
 namespace {
@@ -34,6 +39,25 @@ sys::Fd constant(std::uint32_t type, std::uint32_t attach_type, int value) {
   options.sz = sizeof options;
   options.expected_attach_type = static_cast<bpf_attach_type>(attach_type);
   return sys::Fd(bpf_prog_load(static_cast<bpf_prog_type>(type), "weir_test", "GPL", code, std::size(code), &options));
+}
+
+std::uint32_t id_of(const sys::Fd& program) {
+  const auto info = bpf::program_info(program.get());
+  EXPECT_TRUE(info) << info.error().message;
+  return info ? info->id : 0;
+}
+
+/// BPF_PROG_QUERY: the ids of a device's tcx programs in the order in which they run. Debian 12's uapi header lacks the
+/// attach types (BPF_TCX_INGRESS, BPF_TCX_EGRESS), not the rest.
+std::vector<std::uint32_t> tcx_programs(std::uint32_t ifindex, bpf::TcSide side) {
+  std::array<std::uint32_t, 8> ids{};
+  bpf_attr attribute{};
+  attribute.query.target_fd = ifindex;  // the union's target_ifindex
+  attribute.query.attach_type = side == bpf::TcSide::ingress ? 46 : 47;
+  attribute.query.prog_ids = reinterpret_cast<std::uintptr_t>(ids.data());
+  attribute.query.prog_cnt = ids.size();
+  EXPECT_EQ(::syscall(__NR_bpf, BPF_PROG_QUERY, &attribute, sizeof attribute), 0) << std::strerror(errno);
+  return {ids.begin(), ids.begin() + attribute.query.prog_cnt};
 }
 
 /// Runs `body` in a namespace of its own.
@@ -83,6 +107,17 @@ TEST_F(Bpf, TcxLinksKeepTheOrderAskedFor) {
     ASSERT_TRUE(b) << b.error().message;
     auto a = bpf::Link::tcx(first.get(), IfIndex{1}, bpf::TcSide::egress, {.where = bpf::TcxPosition::Where::first});
     ASSERT_TRUE(a) << a.error().message;
+    EXPECT_EQ(tcx_programs(1, bpf::TcSide::egress), (std::vector{id_of(first), id_of(last)}));
+    const sys::Fd middle = constant(BPF_PROG_TYPE_SCHED_CLS, 0, -1);
+    auto between = bpf::Link::tcx(middle.get(), IfIndex{1}, bpf::TcSide::egress,
+                                  {.where = bpf::TcxPosition::Where::after, .relative_program = id_of(first)});
+    ASSERT_TRUE(between) << between.error().message;
+    EXPECT_EQ(tcx_programs(1, bpf::TcSide::egress), (std::vector{id_of(first), id_of(middle), id_of(last)}));
+    between->detach();
+    auto before = bpf::Link::tcx(middle.get(), IfIndex{1}, bpf::TcSide::egress,
+                                 {.where = bpf::TcxPosition::Where::before, .relative_program = id_of(first)});
+    ASSERT_TRUE(before) << before.error().message;
+    EXPECT_EQ(tcx_programs(1, bpf::TcSide::egress), (std::vector{id_of(middle), id_of(first), id_of(last)}));
     EXPECT_TRUE(bpf::Link::tcx(first.get(), IfIndex{1}, bpf::TcSide::ingress).has_value());
     const auto missing = bpf::Link::tcx(first.get(), IfIndex{4242}, bpf::TcSide::egress);
     ASSERT_FALSE(missing);
