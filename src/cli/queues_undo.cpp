@@ -109,7 +109,9 @@ void print(const UndoOptions& options, const Found& found, const std::vector<std
   }
   for (const std::string& note : notes) fmt::print("Note: {}.\n", note);
   if (options.apply) {
-    fmt::print("Done: {}.\n", found.stale ? "its record is dropped" : name + " is as it was");
+    fmt::print("Done: {}.\n", found.stale     ? "its record is dropped"
+                              : notes.empty() ? name + " is as it was"
+                                              : "nothing of the change is left, and its record is dropped");
   } else {
     fmt::print("\nNothing is changed. To do it: weir queues undo {} --apply\n", name);
   }

@@ -49,6 +49,8 @@ struct Finding {
   std::string changed_at;  ///< "between tun receive and nf PRE_ROUTING"; empty where it does not apply
   double confidence = 0;   ///< 0..1
   Fix fix;
+  /// A recorded receive queue chose the transmit queue, read by the core or by the driver: clearing it mends.
+  bool by_recorded_queue = false;
   std::vector<std::string> notes;  ///< what else a reader should know; what could not be seen
   /// The docs page: docs/findings/ID.md.
   [[nodiscard]] std::string docs() const { return "docs/findings/" + id + ".md"; }

@@ -177,9 +177,33 @@ TEST(DoctorEna, TheDriverTakesTheRecordedQueueBeforeXps) {
     EXPECT_EQ(finding.severity, Severity::critical);
     EXPECT_THAT(finding.mechanism, HasSubstr("ena_select_queue()"));
     EXPECT_THAT(finding.fix.advice, HasSubstr("6.9"));
+    EXPECT_THAT(finding.fix.advice, HasSubstr("egress"));
+    EXPECT_TRUE(finding.by_recorded_queue);
+    EXPECT_EQ(finding.fix.command, "weir queues fix init/eth0 --apply");
     ASSERT_EQ(finding.culprits.size(), 1U);
     EXPECT_EQ(to_string(finding.culprits[0].device), "init/cali1");
   }
+}
+
+TEST(DoctorEna, NothingIsRecordedInWhatLocalSocketsSend) {
+  Machine machine("ena", 8, 8, "5.10.220-209.869.amzn2.x86_64");
+  test::map_xps_one_to_one(machine.nic(), 8);
+  machine.see({pinned(machine.local, equal_flows(512, kPackets), 0, QueueRule::driver)});
+  const Finding finding = machine.only();
+  EXPECT_EQ(finding.cause, "driver-select-queue");
+  EXPECT_FALSE(finding.by_recorded_queue);
+  EXPECT_EQ(finding.fix.command, "");
+}
+
+TEST(DoctorEna, ForwardingThatKeepsItsReceiveQueuesIsHealthy) {
+  Machine machine("ena", 8, 8, "5.10.220-209.869.amzn2.x86_64");
+  test::map_xps_one_to_one(machine.nic(), 8);
+  const auto eth1 = dev(1, "init", 3, "eth1");
+  machine.host.config.devices.push_back(test::hardware(eth1, "ena", 4));
+  Stream stream = pinned(eth1, equal_flows(2048, 200000), 0, QueueRule::driver);
+  for (std::size_t flow = 0; flow < stream.on.size(); ++flow) stream.on[flow] = flow % 4;
+  machine.see({stream});
+  EXPECT_THAT(diagnose(machine.host), IsEmpty()) << "four receive queues, four transmit queues";
 }
 
 TEST(DoctorEna, WithoutAMapTheCoreWouldDoTheSame) {
@@ -188,12 +212,14 @@ TEST(DoctorEna, WithoutAMapTheCoreWouldDoTheSame) {
   const Finding finding = machine.only();
   EXPECT_EQ(finding.cause, "recorded-rx-queue");
   EXPECT_THAT(finding.notes, testing::Contains(HasSubstr("ena_select_queue()")));
+  EXPECT_TRUE(finding.by_recorded_queue);
 }
 
 TEST(DoctorDriver, AWrapperOfTheCoreFollowsTheCore) {
   Machine machine("mlx5_core", 8, 8);
   machine.see({pinned(machine.pod, equal_flows(512, kPackets), 0, QueueRule::driver)});
   EXPECT_EQ(machine.only().cause, "driver-select-queue") << "the mapping was read before the pick, and was unset";
+  EXPECT_FALSE(machine.only().by_recorded_queue);
   machine.host.devices[0].before_pick_seen = false;
   EXPECT_EQ(machine.only().cause, "recorded-rx-queue") << "by elimination";
 }

@@ -39,6 +39,7 @@ struct Host {
     finding.cause = "recorded-rx-queue";
     finding.subject = kNic;
     finding.culprits = {{model::EntityKind::dev, kTap, 0.99}};
+    finding.by_recorded_queue = true;
     findings = {finding};
   }
   model::DeviceConfig& nic() { return observation.config.devices[0]; }
@@ -101,6 +102,24 @@ TEST(PlanQueueFix, CanWorkAtTheCulpritsIngress) {
   EXPECT_TRUE(std::holds_alternative<model::Refusal>(host.plan(FixPlace::ingress)));
 }
 
+TEST(PlanQueueFix, HelpsWhereTheDriverTakesTheRecordedQueue) {
+  Host host;
+  host.finding().cause = "driver-select-queue";
+  host.nic().driver = "ena";
+  host.nic().xps_cpus = {{0}, {1}, {2}, {3}};
+  const auto answer = host.plan();
+  ASSERT_TRUE(std::holds_alternative<QueueFixPlan>(answer)) << std::get<model::Refusal>(answer).reason;
+  EXPECT_THAT(std::get<QueueFixPlan>(answer).plan.expected_effect, HasSubstr("XPS")) << "the hash is not asked";
+}
+
+TEST(PlanQueueFix, NamesNoFileThatIsNotThere) {
+  const auto answer = Host().plan();
+  ASSERT_TRUE(std::holds_alternative<QueueFixPlan>(answer));
+  const std::string command = std::get<QueueFixPlan>(answer).plan.steps.back().command;
+  EXPECT_THAT(command, HasSubstr("# PROGRAM: weir_queue_fix, built into weir"));
+  EXPECT_EQ(command.find(".o "), std::string::npos);
+}
+
 struct RefusalCase {
   const char* name;
   std::function<void(Host&)> change;
@@ -120,7 +139,12 @@ TEST(PlanQueueFix, RefusesWithAReasonAndAnAlternative) {
   const auto root = [](Host& host, const char* kind) {
     host.nic().qdiscs = {{.kind = kind, .handle = 0x10000, .parent = 0xFFFFFFFF}};
   };
-  const auto cause = [](const char* name) { return [name](Host& host) { host.finding().cause = name; }; };
+  const auto cause = [](const char* name) {
+    return [name](Host& host) {
+      host.finding().cause = name;
+      host.finding().by_recorded_queue = false;
+    };
+  };
   const RefusalCase cases[] = {
       {"xps", cause("xps"), "the cause is xps"},
       {"forwarding-cpu", cause("forwarding-cpu"), "forwarding-cpu"},

@@ -82,6 +82,11 @@ std::string origin_note(const TxView& view, const model::DeviceRef& device) {
                      to_string(*peer), sender->real_tx_queues);
 }
 
+// The tc egress hook runs before ndo_select_queue is asked (__dev_queue_xmit()).
+std::string advice_until(const DriverChoice& driver) {
+  return "To mend it for good: " + driver.remedy + ". Until then clear the recorded queue at the device's egress.";
+}
+
 void name_the_rule(const TxView& view, TxCause& cause) {
   const DriverChoice driver = driver_choice(view.config->driver, view.host->config.kernel);
   cause.name = "recorded-rx-queue";
@@ -96,8 +101,7 @@ void name_the_rule(const TxView& view, TxCause& cause) {
   cause.name = "driver-select-queue";
   cause.mechanism = driver.why + "; the XPS maps of the device are never asked.";
   cause.notes.pop_back();
-  cause.advice =
-      "To mend it for good: " + driver.remedy + ". Until then clear the recorded queue at the device's egress.";
+  cause.advice = advice_until(driver);
 }
 
 // What speaks for a recorded queue: that it was read, else that nothing else explains the queue. A driver that wraps
@@ -120,7 +124,8 @@ std::optional<TxCause> recorded_cause(const TxView& view) {
   if (found.culprits.empty() || keeps_hardware_spread(view, found)) return std::nullopt;
   const model::DeviceRef& first = found.culprits.front().device;
   const auto change = recording_change(view.host->config, *view.seen, first);
-  TxCause cause{.explained = view.rule_blame(rule), .certainty = view.seen->before_pick_seen ? 1 : 0.97};
+  TxCause cause{
+      .recorded = true, .explained = view.rule_blame(rule), .certainty = view.seen->before_pick_seen ? 1 : 0.97};
   if (!seen) {
     const bool constant = view.heaviest_share >= thresholds::kConstantQueueShare;
     const bool other_maps = view.config->has_xps() || !view.config->traffic_classes.empty();
@@ -164,8 +169,14 @@ std::optional<TxCause> driver_cause(const TxView& view) {
                         view.config->ref.name, view.config->ref.name)
           : "To mend it for good: " + driver.remedy + ".";
   if (driver.recorded_first) {
-    cause.culprits = recorders(view, QueueRule::driver).culprits;
+    // Packets that another device received, placed otherwise than by the core: by what such a driver asks first. Those
+    // of local sockets carry no receive queue.
+    const Recorders found = recorders(view, QueueRule::driver);
+    if (keeps_hardware_spread(view, found)) return std::nullopt;
+    cause.culprits = found.culprits;
     if (!cause.culprits.empty()) {
+      cause.recorded = true;
+      cause.advice = advice_until(driver);
       cause.changed_at = changed_at(view.host->config, *view.seen, cause.culprits.front().device);
     }
   }

@@ -13,6 +13,7 @@ namespace weir::reason {
 /// Why the packets of one device gather on few queues.
 struct TxCause {
   std::string name{};       ///< as in DESIGN section 4: "recorded-rx-queue"
+  bool recorded = false;    ///< a recorded receive queue chose, whoever read it: model::Finding::by_recorded_queue
   bool fault = true;        ///< false: a property of the load (few flows), not of the host
   double explained = 1;     ///< part of the imbalance that the cause's rule accounts for, 0..1
   double certainty = 1;     ///< what the way of knowing is worth: 1 seen exactly, less by elimination

@@ -75,7 +75,7 @@ std::vector<model::Evidence> evidence_of(const TxView& view, const TxCause& caus
 
 model::Fix fix_of(const TxView& view, const TxCause& cause) {
   model::Fix fix{.command = {}, .undo = {}, .advice = cause.advice};
-  if (cause.name == "recorded-rx-queue") {
+  if (cause.recorded) {
     fix.command = fmt::format("weir queues fix {} --apply", to_string(view.config->ref));
     fix.undo = fmt::format("weir queues undo {} --apply", to_string(view.config->ref));
   }
@@ -104,6 +104,7 @@ Finding finding_of(const TxView& view, const TxCause& cause) {
                   .changed_at = cause.changed_at,
                   .confidence = confidence_of(view, cause),
                   .fix = fix_of(view, cause),
+                  .by_recorded_queue = cause.recorded,
                   .notes = cause.notes};
   add_blind_spots(view, finding);
   finding.confidence = words::rounded(finding.confidence);

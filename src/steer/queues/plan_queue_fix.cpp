@@ -80,7 +80,10 @@ model::Plan describe(const DeviceConfig& nic) {
       .subject = nic.ref,
       .title = fmt::format("clear the recorded receive queue of packets that leave by {}", to_string(nic.ref)),
       .steps = {},
-      .expected_effect = fmt::format("flows spread over all {} transmit queues by their hash", nic.real_tx_queues),
+      .expected_effect =
+          nic.has_xps()
+              ? fmt::format("packets spread over the {} transmit queues as XPS maps their CPUs", nic.real_tx_queues)
+              : fmt::format("flows spread over all {} transmit queues by their hash", nic.real_tx_queues),
       .warnings = {}};
   if (nic.has_xps()) {
     plan.warnings.push_back(to_string(nic.ref) +

@@ -36,8 +36,8 @@ struct QueueFixPlan {
 };
 
 /// Makes the plan for `device`, or says why there is none and what to do instead. `findings` are the doctor's for this
-/// observation. Refused: another cause than a recorded queue, a healthy device, and every sign that queue_mapping is
-/// used on purpose (multiq, mqprio, taprio, traffic classes, skbedit, bond and team, Cilium, AF_XDP).
+/// observation. Refused: a finding that a recorded queue does not make, a healthy device, and every sign that
+/// queue_mapping is used on purpose (multiq, mqprio, taprio, traffic classes, skbedit, bond and team, Cilium, AF_XDP).
 std::variant<QueueFixPlan, model::Refusal> plan_queue_fix(const model::HostObservation& observation,
                                                           const std::vector<model::Finding>& findings,
                                                           const model::DeviceRef& device, FixPlace place);

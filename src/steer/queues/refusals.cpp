@@ -91,7 +91,7 @@ std::optional<Refusal> refuse_cause(const model::HostObservation& observation, c
                    silent ? "run it while the traffic flows, or watch for longer (--for 30s)"
                           : "weir queues show " + name + " gives the numbers"};
   }
-  if (finding->cause != "recorded-rx-queue") {
+  if (!finding->by_recorded_queue) {
     return Refusal{
         fmt::format("the cause is {}, not a recorded receive queue: clearing it would change nothing", finding->cause),
         finding->fix.advice.empty() ? instead_of(finding->cause) : finding->fix.advice};

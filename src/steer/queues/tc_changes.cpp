@@ -3,18 +3,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 
 #include "bpf/program.h"
 #include "bpf/skeleton.h"
 #include "netns/netns.h"
 #include "queues_fix.skel.h"
+#include "sys/poll_until.h"
 
 namespace weir::steer {
 
 namespace {
 
 constexpr std::uint32_t kHandle = 1;
+/// Taking a namespace down waits for grace periods and for others in the kernel's queue: mostly some 100 ms.
+constexpr std::chrono::seconds kTeardown(3);
 
 /// "tc -n NS" for a shell; the initial namespace has no name there.
 std::string tc_command(const model::DeviceRef& device) {
@@ -80,7 +84,9 @@ class AddQueueFix final : public Change {
         fmt::format("dev {} {} pref {} handle {:#x}", device_.name, to_string(hook_), preference_, kHandle);
     return {fmt::format("clear skb->queue_mapping at the {} of {}, behind every filter there", to_string(hook_),
                         to_string(device_)),
-            fmt::format("{} filter add {} bpf direct-action object-file queues_fix.bpf.o section tc", tc, place),
+            // No file holds the program: it is linked into Weir, so tc could only take it from a bpffs pin.
+            fmt::format("{} filter add {} bpf direct-action object-pinned PROGRAM  # PROGRAM: {}, built into weir", tc,
+                        place, kQueueFixName),
             fmt::format("{} filter del {} protocol all bpf", tc, place)};
   }
   Result<Json> prepare() override {
@@ -160,16 +166,24 @@ Result<std::string> undo_clsact(const JournalStep& step) {
   return std::string();
 }
 
-/// The place cannot be entered any more. A filter keeps its program alive, so the program tells whether it is in force.
+/// The place cannot be entered any more. A filter keeps its program alive, so the program tells whether it is in force;
+/// of a namespace or device that was just removed the kernel takes the filters down a little later, and tells nobody.
 Result<std::string> undo_unreachable(const Json& data, std::string gone) {
-  const auto program = bpf::find_program(data.at("program_id"));
-  if (!program) return std::unexpected(program.error());
-  if (*program && (*program)->tag == data.at("program_tag")) {
+  const std::uint32_t id = data.at("program_id");
+  const std::string tag = data.at("program_tag");
+  Result<bool> ended = false;
+  const auto asked = [&]() -> bool {
+    const auto program = bpf::find_program(id);
+    ended = program ? Result<bool>(!*program || (*program)->tag != tag) : std::unexpected(program.error());
+    return !ended || *ended;
+  };
+  if (!sys::poll_until(std::chrono::steady_clock::now() + kTeardown, asked)) {
     return fail(Errc::busy,
                 fmt::format("{} cannot be reached, but the filter there is still in force (BPF program {})",
-                            to_string(device_of(data)), (*program)->id),
-                "if it was removed just now, try again; else give the namespace a name (ip netns attach NAME PID)");
+                            to_string(device_of(data)), id),
+                "some process keeps the namespace: give it a name (ip netns attach NAME PID) and undo again");
   }
+  if (!ended) return std::unexpected(ended.error());
   return gone;
 }
 
