@@ -19,6 +19,7 @@ packages_of() {
     lab) echo iproute2 nftables ;;
     test) echo libgtest-dev libgmock-dev python3 ethtool ;;
     bench) echo bpftrace ;;
+    vm) echo qemu-system-x86 kmod xz-utils zstd python3 gcc libc6-dev ;;
     lint) echo clang-format-14 clang-tidy-19 python3 ;;
     *) die "no package group '$1'" ;;
   esac
