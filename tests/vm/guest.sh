@@ -8,13 +8,13 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm /run/lock
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
-mount -t tmpfs tmp /tmp
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup /sys/fs/cgroup
 mkdir -p /usr/lib/modules
 mount --bind "$(<"$share/modules")" /usr/lib/modules
+modprobe tun # no udev here, which would have made /dev/net/tun for it to load at first use
 ip link set lo up
 for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do
   [ ! -e "$cpu" ] || echo 1 >"$cpu"

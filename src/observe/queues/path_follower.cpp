@@ -171,7 +171,7 @@ Result<PathFollower> PathFollower::start(const DataPlane& data_plane, const std:
   };
   // The ladder: found by trying. Only the last rung's failure is one.
   for (const Wanted wanted : {Wanted{true, true}, Wanted{true, false}, Wanted{false, true}}) {
-    if (auto follower = attempt(wanted); follower || follower.error().code == Errc::permission) return follower;
+    if (auto follower = attempt(wanted); follower) return follower;
   }
   auto follower = attempt({false, false});
   if (!follower) return pass(std::move(follower), "path follower");
