@@ -62,10 +62,7 @@ void add_capabilities(CLI::App& app, Program& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("capabilities", "What this kernel offers, found by trying it");
   add_json_option(*command, options->json);
-  command
-      ->add_option("--btf", options->ladder.btf_path, "Kernel type information to use instead of the running kernel's")
-      ->check(CLI::ExistingFile)
-      ->type_name("FILE");
+  add_btf_option(*command, options->ladder.btf_path);
   command->footer(
       "Examples:\n  weir capabilities\n  weir capabilities --json | jq '.rungs[] | select(.available | not)'");
   command->callback([options, &program] { program.action = [options] { return run(*options); }; });

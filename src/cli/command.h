@@ -22,6 +22,21 @@ inline void add_json_option(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "Print one JSON document instead of text");
 }
 
+/// Adds --btf: a file that exists, instead of the running kernel's type information.
+inline void add_btf_option(CLI::App& command, std::string& path) {
+  command.add_option("--btf", path, "Kernel type information (default /sys/kernel/btf/vmlinux)")
+      ->check(CLI::ExistingFile)
+      ->type_name("FILE");
+}
+
+/// Adds an option or argument whose word may be left out but not be empty: "" is an unset variable of a script, and
+/// would mean everything.
+inline CLI::Option* add_word_option(CLI::App& command, const std::string& name, std::string& word,
+                                    const std::string& description) {
+  return command.add_option(name, word, description)
+      ->check(CLI::Validator([](std::string& given) { return given.empty() ? "it is empty" : std::string(); }, ""));
+}
+
 void add_capabilities(CLI::App& app, Program& program);
 void add_doctor(CLI::App& app, Program& program);
 void add_lab(CLI::App& app, Program& program);

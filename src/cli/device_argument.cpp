@@ -51,6 +51,10 @@ Result<std::vector<model::DeviceRef>> find_devices(const model::HostConfig& conf
   const std::size_t slash = spec.rfind('/');
   const std::string name = slash == std::string::npos ? spec : spec.substr(slash + 1);
   std::string where = slash == std::string::npos ? netns : spec.substr(0, slash);
+  if (slash != std::string::npos && (name.empty() || where.empty())) {
+    return fail(Errc::usage, fmt::format("'{}' names no {}", spec, name.empty() ? "device" : "namespace"),
+                "write it as dev or netns/dev");
+  }
   if (slash != std::string::npos && !netns.empty() && netns != where) {
     return fail(Errc::usage, fmt::format("'{}' names a namespace and --netns names another: {}", spec, netns));
   }
@@ -84,7 +88,7 @@ Result<std::vector<model::DeviceRef>> find_devices(const model::HostConfig& conf
 
 Result<model::DeviceRef> find_device(const model::HostConfig& config, const std::string& spec,
                                      const std::string& netns) {
-  if (spec.empty() || spec.back() == '/') return fail(Errc::usage, "no device given", "write it as dev or netns/dev");
+  if (spec.empty()) return fail(Errc::usage, "no device given", "write it as dev or netns/dev");
   auto found = find_devices(config, spec, netns);
   if (!found) return pass(std::move(found));
   if (found->size() != 1) {

@@ -71,10 +71,11 @@ void add_doctor(CLI::App& app, Program& program) {
   auto options = std::make_shared<DoctorOptions>();
   CLI::App* command = app.add_subcommand("doctor", "Watch this host, then say what is wrong, why, and what mends it");
   command->add_option("--for", options->observe.duration, "How long to watch (500ms, 10s, 5m)")->default_str("10s");
-  command->add_option("--netns", options->observe.netns, "Only this namespace (name, path, pid:N, id:N; default all)");
-  command->add_option("--dev", options->observe.device, "Only this device (dev or netns/dev)");
+  add_word_option(*command, "--netns", options->observe.netns,
+                  "Only this namespace (name, path, pid:N, id:N; default all)");
+  add_word_option(*command, "--dev", options->observe.device, "Only this device (dev or netns/dev)");
   command->add_option("--fail-on", options->fail_on, "Exit 4 when a finding is at least this: info, warning, critical");
-  command->add_option("--btf", options->observe.btf_path, "Kernel type information (default /sys/kernel/btf/vmlinux)");
+  add_btf_option(*command, options->observe.btf_path);
   add_json_option(*command, options->observe.json);
   command->footer(
       "Examples:\n  weir doctor\n  weir doctor --for 30s --netns web --json\n  weir doctor --fail-on warning   (for "

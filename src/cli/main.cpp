@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iostream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,7 +35,11 @@ Exit exit_of(Errc code) {
 
 int report(const weir::Error& error) {
   fmt::print(stderr, "weir: {}\n", error.message);
-  if (!error.hint.empty()) fmt::print(stderr, "      {}\n", error.hint);
+  if (!error.hint.empty()) {
+    fmt::print(stderr, "      {}\n", error.hint);
+  } else if (error.code == Errc::permission && geteuid() != 0) {
+    fmt::print(stderr, "      run it as root (sudo weir …)\n");
+  }
   return static_cast<int>(exit_of(error.code));
 }
 
@@ -68,7 +73,8 @@ std::string missing_command(CLI::App& app) {
   CLI::App* at = &app;
   while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
   const std::vector<std::string> known = command_names(*at);
-  return known.empty() ? std::string{} : fmt::format("commands of weir {}: {}", at->get_name(), fmt::join(known, ", "));
+  const std::string name = at == &app ? "weir" : "weir " + at->get_name();
+  return known.empty() ? std::string{} : fmt::format("commands of {}: {}", name, fmt::join(known, ", "));
 }
 
 }  // namespace
@@ -95,5 +101,9 @@ int main(int argc, char** argv) {
   }
   auto result = program.action();
   if (!result) return report(result.error());
+  // A verdict that did not arrive is no success: the disk of a redirection may be full.
+  if (!std::cout.flush() || std::fflush(stdout) != 0) {
+    return report({Errc::failed, "the output could not be written whole", "is the disk full?", 0});
+  }
   return static_cast<int>(*result);
 }

@@ -5,9 +5,12 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/device_argument.h"
+#include "cli/live_view.h"
 #include "cli/queues_fix.h"
 #include "cli/render_findings.h"
 #include "cli/render_queues.h"
@@ -38,16 +41,40 @@ void print_queues(const model::HostObservation& observation, bool json, int inde
   std::cout.flush();
 }
 
-Result<Exit> watch_queues(const observe::ObserveRequest& request, bool json) {
+/// The screen of a live view.
+std::string live_screen(const model::HostObservation& observation, const ShowOptions& options) {
+  const std::string what = options.observe.device.empty() ? "devices with packets" : options.observe.device;
+  std::string text =
+      fmt::format("weir queues: {}, {} a round, {}   (q ends it)\n\n", what, format_duration(observation.duration),
+                  format_utc(observation.start + observation.duration));
+  if (observation.devices.empty()) text += "no such device now, or no packets\n";
+  for (const model::DeviceObservation& seen : observation.devices) {
+    text += render_device_rates(observation.config, seen) + '\n';
+  }
+  return text;
+}
+
+Result<Exit> watch_queues(observe::ObserveRequest request, const ShowOptions& options) {
+  std::optional<LiveView> view;
+  if (!options.observe.json && isatty(STDOUT_FILENO) == 1) {
+    auto opened = LiveView::open();
+    if (!opened) return pass(std::move(opened));
+    view.emplace(*std::move(opened));
+    request.wait = [&view](std::chrono::nanoseconds length) { return view->wait(length); };
+    view->show("watching ...\n");
+  }
   const sys::SystemClock clock;
   auto watch = observe::QueueWatch::start(request, clock);
   if (!watch) return pass(std::move(watch));
-  const bool terminal = !json && isatty(STDOUT_FILENO) == 1;
   for (bool interrupted = false; !interrupted;) {
     auto observation = watch->next(request.duration, interrupted);
     if (!observation) return pass(std::move(observation));
-    if (terminal) std::cout << "\033[H\033[2J";  // a new screen a round
-    print_queues(*observation, json, -1);
+    if (view) {
+      view->show(live_screen(*observation, options));
+    } else {
+      print_queues(*observation, options.observe.json, -1);
+    }
+    if (!view && !std::cout) break;  // main() says that nobody takes it any more
   }
   return Exit::done;
 }
@@ -59,7 +86,7 @@ Result<Exit> show_queues(const ShowOptions& options) {
   auto request = observe_request(options.observe, *config);
   if (!request) return pass(std::move(request));
   request->keep_idle = !options.observe.device.empty();
-  if (options.watch) return watch_queues(*request, options.observe.json);
+  if (options.watch) return watch_queues(*std::move(request), options);
   request->windows = 1;
   auto observation = observe::observe(*request, sys::SystemClock{});
   if (!observation) return pass(std::move(observation));
@@ -100,6 +127,9 @@ Result<Exit> explain_queues(const ObserveOptions& options) {
   request->suspicious = [](const model::DeviceConfig&, const model::QueueWindow&) { return true; };
   auto observation = observe::observe(*request, sys::SystemClock{});
   if (!observation) return pass(std::move(observation));
+  if (observation->devices.empty()) {
+    return fail(Errc::not_found, to_string(*device) + " went away before it could be watched");
+  }
   const auto findings = reason::diagnose(*observation);
 
   if (options.json) {
@@ -121,9 +151,9 @@ Result<Exit> explain_queues(const ObserveOptions& options) {
 }
 
 void add_observe_options(CLI::App& command, ObserveOptions& options) {
-  command.add_option("--netns", options.netns, "Namespace (name, path, pid:N, id:N) or all");
+  add_word_option(command, "--netns", options.netns, "Namespace (name, path, pid:N, id:N) or all");
   command.add_option("--for", options.duration, "How long to watch (500ms, 10s, 5m)")->default_str(options.duration);
-  command.add_option("--btf", options.btf_path, "Kernel type information (default /sys/kernel/btf/vmlinux)");
+  add_btf_option(command, options.btf_path);
   add_json_option(command, options.json);
 }
 
@@ -136,7 +166,8 @@ void add_queues(CLI::App& app, Program& program) {
   auto show = std::make_shared<ShowOptions>();
   show->observe.duration = "5s";
   CLI::App* show_command = queues->add_subcommand("show", "Packets per queue and who chose the queue");
-  show_command->add_option("DEV", show->observe.device, "dev or netns/dev; all devices that carry packets without it");
+  add_word_option(*show_command, "DEV", show->observe.device,
+                  "dev or netns/dev; all devices that carry packets without it");
   add_observe_options(*show_command, show->observe);
   show_command->add_flag("--watch", show->watch,
                          "A live view: one round after the other, each --for long (default 1s)");
@@ -149,7 +180,7 @@ void add_queues(CLI::App& app, Program& program) {
   explain->duration = "5s";
   CLI::App* explain_command = queues->add_subcommand(
       "explain", "Where on the path the recorded queue of a device's packets was set, and by whom");
-  explain_command->add_option("DEV", explain->device, "dev or netns/dev")->required();
+  add_word_option(*explain_command, "DEV", explain->device, "dev or netns/dev")->required();
   add_observe_options(*explain_command, *explain);
   explain_command->callback([explain, &program] { program.action = [explain] { return explain_queues(*explain); }; });
 

@@ -139,6 +139,7 @@ Result<void> apply_and_verify(const FixOptions& options, const steer::QueueFixPl
 }
 
 Result<FixReport> make_report(const FixOptions& options) {
+  if (auto possible = require_data_plane(options.observe.btf_path); !possible) return pass(std::move(possible));
   const auto config = read_host_config();
   if (!config) return std::unexpected(config.error());
   const auto device = find_device(*config, options.observe.device, options.observe.netns);
@@ -151,6 +152,9 @@ Result<FixReport> make_report(const FixOptions& options) {
   request->keep_idle = true;
   const auto before = measure(*request, "watching " + to_string(*device));
   if (!before) return std::unexpected(before.error());
+  if (options.apply && !request->wait(std::chrono::nanoseconds::zero())) {
+    return fail(Errc::failed, "interrupted before there was a plan; nothing is changed");
+  }
 
   const auto place = options.place == "ingress" ? steer::FixPlace::ingress : steer::FixPlace::egress;
   auto answer = steer::plan_queue_fix(*before, reason::diagnose(*before), *device, place);
@@ -185,17 +189,17 @@ void add_queues_fix(CLI::App& queues, Program& program) {
   options->observe.duration = "5s";
   CLI::App* command =
       queues.add_subcommand("fix", "Clear recorded receive queues, so that packets spread over all transmit queues");
-  command
-      ->add_option("DEV", options->observe.device, "The device whose packets leave by too few queues: dev or netns/dev")
+  add_word_option(*command, "DEV", options->observe.device,
+                  "The device whose packets leave by too few queues: dev or netns/dev")
       ->required();
-  command->add_option("--netns", options->observe.netns, "Namespace of DEV (name, path, pid:N, id:N)");
+  add_word_option(*command, "--netns", options->observe.netns, "Namespace of DEV (name, path, pid:N, id:N)");
   command->add_option("--at", options->place, "Where to clear: at DEV's egress, or at the ingress of the culprits")
       ->check(CLI::IsMember({"egress", "ingress"}))
       ->default_str(options->place);
   command->add_option("--for", options->observe.duration, "How long to watch before, and again after (500ms, 10s, 5m)")
       ->default_str(options->observe.duration);
   command->add_flag("--apply", options->apply, "Carry the plan out; without it the plan is only shown");
-  command->add_option("--btf", options->observe.btf_path, "Kernel type information (default /sys/kernel/btf/vmlinux)");
+  add_btf_option(*command, options->observe.btf_path);
   command->add_option("--journal", options->journal, "Where applied plans are written down")
       ->type_name("DIR")
       ->default_str(options->journal);

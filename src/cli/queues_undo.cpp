@@ -151,9 +151,10 @@ Result<Exit> run(const UndoOptions& options) {
 void add_queues_undo(CLI::App& queues, Program& program) {
   auto options = std::make_shared<UndoOptions>();
   CLI::App* command = queues.add_subcommand("undo", "Take `weir queues fix` back: exactly what it added, nothing else");
-  command->add_option("DEV", options->device, "The device that was fixed: dev or netns/dev; it need not exist any more")
+  add_word_option(*command, "DEV", options->device,
+                  "The device that was fixed: dev or netns/dev; it need not exist any more")
       ->required();
-  command->add_option("--netns", options->netns, "Namespace of DEV");
+  add_word_option(*command, "--netns", options->netns, "Namespace of DEV");
   command->add_flag("--apply", options->apply, "Do it; without it only what would be done is shown");
   command->add_option("--journal", options->journal, "Where applied plans are written down")
       ->type_name("DIR")

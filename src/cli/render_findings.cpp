@@ -22,6 +22,7 @@ constexpr std::size_t kColumns = 100;
 constexpr std::size_t kLabelWidth = 13;
 // The most that one finding may take: cause, kernel, culprits and changed stay above, fix and docs below.
 constexpr std::size_t kMaxEvidence = 9;
+constexpr std::size_t kMaxVanished = 5;
 constexpr std::size_t kMaxCulprits = 3;
 constexpr std::size_t kMaxNotes = 3;
 
@@ -143,17 +144,32 @@ std::string finding_text(const Finding& finding, bool colour) {
   return out + row("more", finding.docs());
 }
 
+/// Devices of which packets were seen: what vanished at once is among those observed too.
+std::vector<model::DeviceRef> judged(const HostObservation& observation) {
+  const auto counted = [](const model::QueueCount& count) { return count.packets > 0; };
+  std::vector<model::DeviceRef> devices;
+  for (const model::DeviceObservation& device : observation.devices) {
+    if (std::ranges::any_of(device.windows, [&](const model::QueueWindow& window) {
+          return std::ranges::any_of(window.tx, counted) || std::ranges::any_of(window.rx, counted);
+        })) {
+      devices.push_back(device.device);
+    }
+  }
+  return devices;
+}
+
 std::string scope(const HostObservation& observation) {
+  const std::vector<model::DeviceRef> devices = judged(observation);
   std::set<std::uint64_t> namespaces;
-  for (const model::DeviceObservation& device : observation.devices) namespaces.insert(device.device.netns.id);
+  for (const model::DeviceRef& device : devices) namespaces.insert(device.netns.id);
   return fmt::format("{} watched, {} packets on {} in {}", format_duration(observation.duration),
                      format_count(static_cast<double>(observation.accounting.packets_seen)),
-                     plural(observation.devices.size(), "device"), plural(namespaces.size(), "namespace"));
+                     plural(devices.size(), "device"), plural(namespaces.size(), "namespace"));
 }
 
 std::string verdict(const HostObservation& observation, const std::vector<Finding>& findings, bool colour) {
   const std::string host = observation.config.hostname.empty() ? "this host" : observation.config.hostname;
-  if (findings.empty() && (observation.accounting.packets_seen == 0 || observation.devices.empty())) {
+  if (findings.empty() && (observation.accounting.packets_seen == 0 || judged(observation).empty())) {
     return fmt::format("Nothing to judge on {}: no packets were seen on a device that was watched ({}).\n", host,
                        scope(observation));
   }
@@ -171,6 +187,19 @@ std::string verdict(const HostObservation& observation, const std::vector<Findin
                      findings.size() == 1 ? "" : "s", host, scope(observation));
 }
 
+/// On a host where pods come and go this may be many.
+std::string vanished_line(const HostObservation& observation) {
+  std::string names;
+  std::size_t count = 0;
+  for (const model::DeviceObservation& seen : observation.devices) {
+    if (!seen.vanished || ++count > kMaxVanished) continue;
+    names += (names.empty() ? "" : ", ") + to_string(seen.device);
+  }
+  if (count == 0) return {};
+  const std::string more = count > kMaxVanished ? fmt::format(" and {} more", count - kMaxVanished) : "";
+  return fmt::format("Vanished meanwhile: {}{}\n", names, more);
+}
+
 }  // namespace
 
 std::string render_findings(const HostObservation& observation, const std::vector<Finding>& findings, bool colour) {
@@ -181,6 +210,7 @@ std::string render_findings(const HostObservation& observation, const std::vecto
     out += fmt::format("\nNot counted: {} packets and {} events, for want of room.\n", accounting.packets_lost,
                        accounting.events_lost);
   }
+  out += vanished_line(observation);
   for (const std::string& what : observation.config.unread) out += "Not looked at: " + what + "\n";
   return out;
 }

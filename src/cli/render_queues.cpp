@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <numeric>
 
 #include "base/units.h"
@@ -23,7 +25,9 @@ std::uint64_t packet_sum(const std::vector<model::QueueCount>& counts) {
                          [](std::uint64_t sum, const model::QueueCount& count) { return sum + count.packets; });
 }
 
-std::string queue_rows(const char* direction, const std::vector<model::QueueCount>& counts) {
+/// The rows of one direction as `row` writes them; idle queues of a device with many are folded into one line.
+template <class Row>
+std::string queue_rows(const char* direction, const std::vector<model::QueueCount>& counts, Row&& row) {
   const std::uint64_t packets = packet_sum(counts);
   if (packets == 0) return fmt::format("  {}  no packets\n", direction);
   const bool fold = counts.size() > kMostRows;
@@ -34,11 +38,19 @@ std::string queue_rows(const char* direction, const std::vector<model::QueueCoun
       ++idle;
       continue;
     }
-    text += fmt::format("  {} {:<4} {:>12} {:>6.1f} % {:>14} {:>14}\n", direction, count.queue, count.packets,
-                        share_pct(count.packets, packets), count.bytes, count.wire_packets);
+    text += fmt::format("  {} {:<4} {}\n", direction, count.queue, row(count, share_pct(count.packets, packets)));
   }
   if (idle > 0) text += fmt::format("  {}      {} queues had no packet\n", direction, idle);
   return text;
+}
+
+std::string totals_row(const model::QueueCount& count, double share) {
+  return fmt::format("{:>12} {:>6.1f} % {:>14} {:>14}", count.packets, share, count.bytes, count.wire_packets);
+}
+
+std::string bar(double share_pct) {
+  constexpr double kFullBar = 40;
+  return std::string(static_cast<std::size_t>(std::lround(share_pct / 100 * kFullBar)), '#');
 }
 
 std::string chosen_by(const model::TxSample& sample) {
@@ -76,19 +88,44 @@ std::string where(const model::PathPoint& point) {
   return fmt::format("{} on {}", point.hook, to_string(point.device));
 }
 
+std::uint32_t queues_in_use(const model::HostConfig& config, const model::DeviceObservation& seen) {
+  const model::DeviceConfig* device = config.find(seen.device);
+  return device == nullptr ? 0 : device->real_tx_queues;
+}
+
+std::string heading(std::uint32_t in_use, const model::DeviceObservation& seen, const model::QueueWindow& sum) {
+  return fmt::format("{}  {} tx queue{} in use, {:.2f} effective, {} packets in {}{}\n", to_string(seen.device), in_use,
+                     in_use == 1 ? "" : "s", model::effective_queues(sum.tx),
+                     format_count(static_cast<double>(sum.tx_packets())), format_duration(sum.duration),
+                     seen.vanished ? "; the device went away meanwhile" : "");
+}
+
 }  // namespace
 
 std::string render_device_queues(const model::HostConfig& config, const model::DeviceObservation& seen) {
   const model::QueueWindow sum = model::total(seen.windows);
-  const model::DeviceConfig* device = config.find(seen.device);
-  const std::uint32_t in_use = device == nullptr ? 0 : device->real_tx_queues;
-  std::string text = fmt::format(
-      "{}  {} tx queue{} in use, {:.2f} effective, {} packets in {}{}\n", to_string(seen.device), in_use,
-      in_use == 1 ? "" : "s", model::effective_queues(sum.tx), format_count(static_cast<double>(sum.tx_packets())),
-      format_duration(sum.duration), seen.vanished ? "; the device went away meanwhile" : "");
+  const std::uint32_t in_use = queues_in_use(config, seen);
+  std::string text = heading(in_use, seen, sum);
   text += fmt::format("  {:<7} {:>12} {:>8} {:>14} {:>14}\n", "queue", "packets", "share", "bytes", "wire packets");
-  text += queue_rows("tx", sum.tx);
-  text += queue_rows("rx", sum.rx);
+  text += queue_rows("tx", sum.tx, totals_row);
+  text += queue_rows("rx", sum.rx, totals_row);
+  if (in_use > 1) text += chosen_by(sum.sample);
+  text += came_from(sum.sample);
+  return text;
+}
+
+std::string render_device_rates(const model::HostConfig& config, const model::DeviceObservation& seen) {
+  const model::QueueWindow sum = model::total(seen.windows);
+  const double seconds = std::max(std::chrono::duration<double>(sum.duration).count(), 1e-9);
+  const auto rates_row = [seconds](const model::QueueCount& count, double share) {
+    return fmt::format("{:>10} {:>14} {:>6.1f} %  {}", format_count(static_cast<double>(count.packets) / seconds),
+                       format_bit_rate(8 * static_cast<double>(count.bytes) / seconds), share, bar(share));
+  };
+  const std::uint32_t in_use = queues_in_use(config, seen);
+  std::string text = heading(in_use, seen, sum);
+  text += fmt::format("  {:<7} {:>10} {:>14} {:>8}\n", "queue", "packets/s", "rate", "share");
+  text += queue_rows("tx", sum.tx, rates_row);
+  text += queue_rows("rx", sum.rx, rates_row);
   if (in_use > 1) text += chosen_by(sum.sample);
   text += came_from(sum.sample);
   return text;

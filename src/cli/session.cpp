@@ -1,5 +1,7 @@
 #include "cli/session.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
 
@@ -16,10 +18,14 @@ Result<model::Capabilities> require_data_plane(const std::string& btf_path) {
   if (!btf_path.empty()) ladder.btf_path = btf_path;
   auto capabilities = find_capabilities(ladder);
   if (!capabilities) return pass(std::move(capabilities));
-  for (const model::Rung& rung : capabilities->rungs) {
-    if (rung.name != "tp_btf" || rung.available) continue;
-    return fail(Errc::unsupported, "this kernel cannot be watched: no tp_btf: " + rung.reason,
-                "Linux 5.15 or newer with CONFIG_DEBUG_INFO_BTF has it; see: weir capabilities");
+  // In this order: without type information there is no tp_btf either, and the first is the reason.
+  for (const char* needed : {"btf", "tp_btf"}) {
+    const auto rung = std::ranges::find(capabilities->rungs, needed, &model::Rung::name);
+    if (rung == capabilities->rungs.end() || rung->available) continue;
+    return fail(Errc::unsupported, fmt::format("this kernel cannot be watched: no {}: {}", needed, rung->reason),
+                btf_path.empty()
+                    ? "Linux 5.15 or newer with CONFIG_DEBUG_INFO_BTF has it; see: weir capabilities"
+                    : fmt::format("--btf {} was used; without --btf it is /sys/kernel/btf/vmlinux", btf_path));
   }
   return capabilities;
 }
@@ -44,8 +50,11 @@ Result<observe::ObserveRequest> observe_request(const ObserveOptions& options, c
   if (options.device.empty() && (options.netns.empty() || options.netns == "all")) {
     request.wanted = [](const model::DeviceConfig&) { return true; };  // new devices too
   } else {
+    // By name too: a device that is made again under a live view comes back into it.
     request.wanted = [wanted = *std::move(devices)](const model::DeviceConfig& device) {
-      return std::ranges::find(wanted, device.ref) != wanted.end();
+      return std::ranges::any_of(wanted, [&](const model::DeviceRef& one) {
+        return one == device.ref || (one.netns == device.ref.netns && one.name == device.ref.name);
+      });
     };
   }
   auto signals = sys::StopSignal::install();

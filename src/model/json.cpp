@@ -119,6 +119,10 @@ Json doctor_json(const HostObservation& observation, const Capabilities& capabil
   for (const Rung& rung : capabilities.rungs) rungs[rung.name] = rung.available;
   Json list = Json::array();
   for (const Finding& finding : findings) list.push_back(to_json(finding));
+  Json vanished = Json::array();
+  for (const DeviceObservation& seen : observation.devices) {
+    if (seen.vanished) vanished.push_back({{"netns", seen.device.netns.name}, {"dev", seen.device.name}});
+  }
   return {{"schema", "weir.doctor/1"},
           {"host", observation.config.hostname},
           {"window", {{"start", format_utc(observation.start)}, {"duration_ns", observation.duration.count()}}},
@@ -127,6 +131,7 @@ Json doctor_json(const HostObservation& observation, const Capabilities& capabil
            {{"packets_seen", observation.accounting.packets_seen},
             {"packets_lost", observation.accounting.packets_lost},
             {"events_lost", observation.accounting.events_lost}}},
+          {"vanished", vanished},
           {"findings", list}};
 }
 

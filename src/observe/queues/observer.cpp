@@ -77,7 +77,7 @@ Result<void> QueueWatch::Parts::follow(const std::vector<model::DeviceRef>& targ
   if (targets.empty()) return {};
   followed.insert(followed.end(), targets.begin(), targets.end());
   follower.reset();  // its egress links would see every packet twice
-  auto started = PathFollower::start(data_plane, followed);
+  auto started = PathFollower::start(data_plane, followed, request.btf_path);
   if (!started) {
     notes.push_back("the path could not be followed: " + started.error().message);
     return {};
@@ -122,17 +122,16 @@ Result<QueueWatch> QueueWatch::start(const ObserveRequest& request, const Clock&
 
 namespace {
 
-/// What was there at the start and is not at the end has vanished; what is new at the end is named from then on.
-void note_vanished(model::HostObservation& observation, const model::HostConfig& at_end) {
-  for (model::DeviceObservation& device : observation.devices) device.vanished = at_end.find(device.device) == nullptr;
-}
-
+/// What was there at the start and is not at the end has vanished, and is told of even if it was idle.
 model::HostObservation collect(const std::map<model::DeviceRef, model::DeviceObservation>& devices,
-                               const model::HostConfig& config, bool keep_idle) {
+                               const model::HostConfig& at_start, const model::HostConfig& at_end, bool keep_idle) {
   model::HostObservation observation;
-  observation.config = config;
+  observation.config = at_start;
   for (const auto& [ref, seen] : devices) {
-    if (keep_idle || std::ranges::any_of(seen.windows, had_packets)) observation.devices.push_back(seen);
+    const bool vanished = at_end.find(ref) == nullptr;
+    if (!keep_idle && !vanished && std::ranges::none_of(seen.windows, had_packets)) continue;
+    observation.devices.push_back(seen);
+    observation.devices.back().vanished = vanished;
   }
   return observation;
 }
@@ -141,16 +140,16 @@ model::HostObservation collect(const std::map<model::DeviceRef, model::DeviceObs
 
 Result<model::HostObservation> QueueWatch::next(nanoseconds window, bool& interrupted) {
   Parts& state = *parts_;
-  auto config = state.request.read_config();  // devices come and go under a live view
-  if (!config) return pass(std::move(config));
-  state.config = *std::move(config);
   state.devices.clear();
   const auto start = state.clock.realtime();
   const nanoseconds began = state.clock.monotonic();
   auto goes_on = state.run_window(window);
   if (!goes_on) return pass(std::move(goes_on));
   interrupted = !*goes_on;
-  model::HostObservation observation = collect(state.devices, state.config, state.request.keep_idle);
+  auto at_end = state.request.read_config();  // devices come and go under a live view
+  if (!at_end) return pass(std::move(at_end));
+  model::HostObservation observation = collect(state.devices, state.config, *at_end, state.request.keep_idle);
+  state.config = *std::move(at_end);
   observation.start = start;
   observation.duration = state.clock.monotonic() - began;
   observation.accounting = state.last.accounting;
@@ -211,8 +210,7 @@ Result<model::HostObservation> observe(const ObserveRequest& request, const Cloc
 
   auto at_end = request.read_config();
   if (!at_end) return pass(std::move(at_end));
-  model::HostObservation observation = collect(state.devices, state.config, request.keep_idle);
-  note_vanished(observation, *at_end);
+  model::HostObservation observation = collect(state.devices, state.config, *at_end, request.keep_idle);
   observation.start = start;
   observation.duration = clock.monotonic() - began;
   observation.accounting = state.last.accounting;

@@ -101,6 +101,7 @@ Result<void> attach_namespace(queue_path& object, const std::vector<model::Devic
   if (!wanted.egress) return {};
   for (const model::DeviceRef& device : devices) {
     auto link = bpf::Link::tcx(bpf_program__fd(object.progs.path_egress), device.ifindex, bpf::TcSide::egress);
+    if (!link && link.error().code == Errc::not_found) continue;  // it went away meanwhile
     if (!link) return pass(std::move(link), to_string(device));
     links.push_back(*std::move(link));
   }
@@ -134,6 +135,7 @@ Result<std::vector<bpf::Link>> attach_targets(queue_path& object, const std::vec
     std::ranges::copy_if(targets, std::back_inserter(devices),
                          [&](const model::DeviceRef& other) { return other.netns == target.netns; });
     auto ns = netns::Netns::open(fmt::format("id:{}", target.netns.id));
+    if (!ns && ns.error().code == Errc::not_found) continue;  // it went away meanwhile
     if (!ns) return pass(std::move(ns), target.netns.name);
     auto attached = netns::run_in(*ns, [&] { return attach_namespace(object, devices, wanted, links); });
     if (!attached) return pass(std::move(attached));
