@@ -36,7 +36,7 @@ struct ObserveRequest {
 /// Watches, then returns what was seen. A device that went away meanwhile is marked `vanished`.
 Result<model::HostObservation> observe(const ObserveRequest& request, const Clock& clock);
 
-/// The same in steps, for live views: one data plane, as many windows as wanted.
+/// The same in steps, for live views: one data plane, as many windows as wanted. `request` and `clock` must outlive it.
 class QueueWatch {
  public:
   static Result<QueueWatch> start(const ObserveRequest& request, const Clock& clock);
