@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <ranges>
 
 #include "cli/device_argument.h"
 #include "cli/queues_fix.h"
@@ -92,8 +93,8 @@ void print(const UndoOptions& options, const Found& found, const std::vector<std
                                     {"gone_with_restart", found.stale},
                                     {"applied", options.apply},
                                     {"notes", notes}};
-    for (auto step = found.entry.steps.rbegin(); step != found.entry.steps.rend(); ++step) {
-      document["steps"].push_back({{"undoes", step->words.what}, {"command", step->words.undo_command}});
+    for (const steer::JournalStep& step : found.entry.steps | std::views::reverse) {
+      document["steps"].push_back({{"undoes", step.words.what}, {"command", step.words.undo_command}});
     }
     fmt::print("{}\n", document.dump(2));
     return;
@@ -103,8 +104,8 @@ void print(const UndoOptions& options, const Found& found, const std::vector<std
     fmt::print("  The host has restarted since: the change is gone already.\n");
   } else {
     int number = 0;
-    for (auto step = found.entry.steps.rbegin(); step != found.entry.steps.rend(); ++step) {
-      fmt::print("  {}. {}\n", ++number, step->words.undo_command);
+    for (const steer::JournalStep& step : found.entry.steps | std::views::reverse) {
+      fmt::print("  {}. {}\n", ++number, step.words.undo_command);
     }
   }
   for (const std::string& note : notes) fmt::print("Note: {}.\n", note);

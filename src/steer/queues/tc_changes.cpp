@@ -192,6 +192,8 @@ Result<std::string> undo_filter(const JournalStep& step) {
   const TcHook hook = step.data.at("hook") == to_string(TcHook::ingress) ? TcHook::ingress : TcHook::egress;
   const std::uint32_t preference = step.data.at("preference");
   const std::uint32_t handle = step.data.at("handle");
+  const std::uint32_t program_id = step.data.at("program_id");
+  const std::string program_tag = step.data.at("program_tag");
   auto place = place_of(device);
   if (!place) return pass(std::move(place));
   if (!place->socket) return undo_unreachable(step.data, std::move(place->gone));
@@ -206,7 +208,7 @@ Result<std::string> undo_filter(const JournalStep& step) {
                ? std::string()
                : fmt::format("the filter at the {} of {} had been removed already", to_string(hook), to_string(device));
   }
-  if (there->program_id != step.data.at("program_id") || there->program_tag != step.data.at("program_tag")) {
+  if (there->program_id != program_id || there->program_tag != program_tag) {
     return fail(
         Errc::failed,
         fmt::format("the filter at {} {} pref {} handle {:#x} is not the one that Weir installed: it runs program "
