@@ -117,4 +117,4 @@ vm_main() {
   run_in_guest "$kernel" "$@"
 }
 
-[ -n "${WEIR_VM_SOURCED:-}" ] || vm_main "$@"
+vm_main "$@"

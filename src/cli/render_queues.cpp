@@ -152,7 +152,7 @@ std::string render_mapping_changes(const model::DeviceObservation& seen) {
     }
   }
   if (!seen.before_pick_seen) {
-    text += "  this kernel has no tcx (6.6): what happens behind the last hook above is not seen\n";
+    text += "  this kernel has neither tcx (6.6) nor fentry: what happens behind the last hook above is not seen\n";
   }
   return text;
 }

@@ -95,6 +95,7 @@ struct sk_buff {
   __u16 network_header;
   __u16 mac_header;
   __be16 protocol;
+  __u8 tc_at_ingress : 1;
   unsigned int end; /* sk_buff_data_t: an offset on 64-bit kernels */
   unsigned char* head;
   unsigned char* data;

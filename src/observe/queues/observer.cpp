@@ -97,7 +97,7 @@ Result<void> QueueWatch::Parts::read_changes() {
     auto changes = follower->changes(target, config);
     if (!changes) return pass(std::move(changes));
     devices[target].changes = *std::move(changes);
-    devices[target].before_pick_seen = follower->reach().egress;
+    devices[target].before_pick_seen = follower->reach().before_pick();
   }
   return {};
 }

@@ -20,6 +20,8 @@ namespace {
 constexpr std::array<const char*, WEIR_POINT_COUNT> kPointNames{"",
                                                                 "net:netif_rx",
                                                                 "net:netif_receive_skb",
+                                                                "tc:ingress first",
+                                                                "tc:ingress last",
                                                                 "nf:PRE_ROUTING first",
                                                                 "nf:PRE_ROUTING last",
                                                                 "nf:FORWARD first",
@@ -28,7 +30,10 @@ constexpr std::array<const char*, WEIR_POINT_COUNT> kPointNames{"",
                                                                 "nf:LOCAL_OUT last",
                                                                 "nf:POST_ROUTING first",
                                                                 "nf:POST_ROUTING last",
+                                                                "tc:egress first",
+                                                                "tc:egress last",
                                                                 "tcx:egress",
+                                                                "netdev_core_pick_tx",
                                                                 "pick"};
 
 /// Before conntrack's defragmentation (-400) and behind the last of the kernel's own (conntrack helpers, 300).
@@ -45,6 +50,7 @@ struct NetfilterPoint {
 struct Wanted {
   bool netfilter;
   bool egress;
+  bool functions;
 };
 
 std::array<std::pair<bpf_program*, NetfilterPoint>, 8> netfilter_points(queue_path& object) {
@@ -69,6 +75,10 @@ Result<void> configure(bpf::Skeleton<queue_path>& skeleton, const DataPlane& dat
   if (wanted.egress) {
     if (auto typed = bpf::set_tc_type(object.progs.path_egress); !typed) return typed;
   }
+  bpf_program__set_autoload(object.progs.path_tc_first, wanted.functions);
+  bpf_program__set_autoload(object.progs.path_tc_last, wanted.functions);
+  // tcx sees the same value, and at the packet's last station before the pick.
+  bpf_program__set_autoload(object.progs.path_picking, wanted.functions && !wanted.egress);
   for (const auto& [program, point] : netfilter_points(object)) {
     bpf_program__set_autoload(program, wanted.netfilter);
     if (!wanted.netfilter) continue;
@@ -169,13 +179,18 @@ Result<PathFollower> PathFollower::start(const DataPlane& data_plane, const std:
     if (!links) return pass(std::move(links));
     if (auto attached = skeleton->attach(); !attached) return pass(std::move(attached));
     return PathFollower(std::make_unique<Parts>(*std::move(skeleton), *std::move(links), *std::move(counts),
-                                                FollowerReach{wanted.netfilter, wanted.egress}));
+                                                FollowerReach{wanted.netfilter, wanted.egress, wanted.functions}));
   };
-  // The ladder: found by trying. Only the last rung's failure is one.
-  for (const Wanted wanted : {Wanted{true, true}, Wanted{true, false}, Wanted{false, true}}) {
+  // The ladder: found by trying, best first. Only the last rung's failure is one.
+  constexpr std::array<Wanted, 5> kRungs{{{.netfilter = true, .egress = true, .functions = true},
+                                          {.netfilter = true, .egress = true, .functions = false},
+                                          {.netfilter = false, .egress = false, .functions = true},
+                                          {.netfilter = true, .egress = false, .functions = false},
+                                          {.netfilter = false, .egress = true, .functions = false}}};
+  for (const Wanted& wanted : kRungs) {
     if (auto follower = attempt(wanted); follower) return follower;
   }
-  auto follower = attempt({false, false});
+  auto follower = attempt({});
   if (!follower) return pass(std::move(follower), "path follower");
   return follower;
 }

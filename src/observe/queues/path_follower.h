@@ -16,11 +16,16 @@ namespace weir::observe {
 /// What the follower attached, and so which intervals it can tell apart.
 struct FollowerReach {
   bool netfilter = false;  ///< BPF netfilter links (6.4) bracket each hook of the routed path
-  bool egress = false;     ///< tcx egress (6.6) sees the value right before the pick, and makes attribution exact
+  bool egress = false;     ///< tcx egress (6.6) sees the value right before the pick
+  bool functions = false;  ///< fentry and fexit bracket a clsact's filters, and the pick itself where there is no tcx
+
+  /// Whether the value is read right before the pick: that makes attribution exact.
+  [[nodiscard]] bool before_pick() const noexcept { return egress || functions; }
 };
 
-/// Programs at the tracepoints of the path (all namespaces), netfilter links in the namespaces of the targets, and tcx
-/// egress on the targets. All of it hangs on descriptors of this process: nothing is left after any exit.
+/// Programs at the tracepoints of the path (all namespaces) and, where they can be had, at tcf_classify() and
+/// netdev_core_pick_tx(); netfilter links in the namespaces of the targets, and tcx egress on the targets. All of it
+/// hangs on descriptors of this process: nothing is left after any exit.
 class PathFollower {
  public:
   /// Starts following packets bound for `targets`. Each rung of the ladder is tried; what fails narrows `reach()`.

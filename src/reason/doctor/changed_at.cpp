@@ -91,6 +91,11 @@ std::vector<std::uint32_t> values_after(const model::DeviceObservation& seen, co
 }
 
 std::string between_points(const MappingChange& change) {
+  // The two ends of tcf_classify(): filters and their actions are what is between.
+  if (same_point(change.from, {"tc:ingress first", change.to.device}) && change.to.hook == "tc:ingress last")
+    return "in a tc filter at ingress of " + to_string(change.to.device);
+  if (same_point(change.from, {"tc:egress first", change.to.device}) && change.to.hook == "tc:egress last")
+    return "in a tc filter at egress of " + to_string(change.to.device);
   const bool same = change.from.device == change.to.device || change.from.device.name.empty();
   if (same && hook_name(change.from) == hook_name(change.to)) {
     return fmt::format("between the first and the last {} hook{}", hook_name(change.to), on_device(change.to));

@@ -6,20 +6,25 @@
 
 /* Where skb->queue_mapping is looked at, in the order in which a forwarded packet passes. */
 enum weir_path_point {
-  WEIR_POINT_NONE = 0,     /* before anything could look */
-  WEIR_POINT_NETIF_RX = 1, /* tracepoint net:netif_rx */
-  WEIR_POINT_RECEIVE = 2,  /* tracepoint net:netif_receive_skb, before tc ingress */
-  WEIR_POINT_NF_PRE_FIRST = 3,
-  WEIR_POINT_NF_PRE_LAST = 4,
-  WEIR_POINT_NF_FORWARD_FIRST = 5,
-  WEIR_POINT_NF_FORWARD_LAST = 6,
-  WEIR_POINT_NF_OUT_FIRST = 7,
-  WEIR_POINT_NF_OUT_LAST = 8,
-  WEIR_POINT_NF_POST_FIRST = 9,
-  WEIR_POINT_NF_POST_LAST = 10,
-  WEIR_POINT_EGRESS = 11, /* tcx egress of the watched device, right before the pick */
-  WEIR_POINT_PICK = 12,   /* tracepoint net:net_dev_queue: the value is the tx queue that was picked */
-  WEIR_POINT_COUNT = 13,
+  WEIR_POINT_NONE = 0,             /* before anything could look */
+  WEIR_POINT_NETIF_RX = 1,         /* tracepoint net:netif_rx */
+  WEIR_POINT_RECEIVE = 2,          /* tracepoint net:netif_receive_skb, before tc ingress */
+  WEIR_POINT_TC_INGRESS_FIRST = 3, /* tcf_classify() of a clsact at ingress: as it begins, and as it returns */
+  WEIR_POINT_TC_INGRESS_LAST = 4,
+  WEIR_POINT_NF_PRE_FIRST = 5,
+  WEIR_POINT_NF_PRE_LAST = 6,
+  WEIR_POINT_NF_FORWARD_FIRST = 7,
+  WEIR_POINT_NF_FORWARD_LAST = 8,
+  WEIR_POINT_NF_OUT_FIRST = 9,
+  WEIR_POINT_NF_OUT_LAST = 10,
+  WEIR_POINT_NF_POST_FIRST = 11,
+  WEIR_POINT_NF_POST_LAST = 12,
+  WEIR_POINT_TC_EGRESS_FIRST = 13,
+  WEIR_POINT_TC_EGRESS_LAST = 14,
+  WEIR_POINT_EGRESS = 15,  /* tcx egress of the watched device, before the pick */
+  WEIR_POINT_PICKING = 16, /* netdev_core_pick_tx() as it begins: the value that the pick goes by */
+  WEIR_POINT_PICK = 17,    /* tracepoint net:net_dev_queue: the value is the tx queue that was picked */
+  WEIR_POINT_COUNT = 18,
 };
 
 /* Packets bound for a watched device, by the last change of their queue_mapping. No change: both points NONE. */

@@ -9,6 +9,8 @@
 #define STALE_NS 500000000ULL /* a free that no tracepoint shows must not glue two packets together for long */
 #define NF_ACCEPT 1
 #define TCX_NEXT (-1)
+#define TC_ACT_SHOT 2 /* linux/pkt_cls.h */
+#define TC_ACT_PIPE 3
 
 const volatile bool egress_watched = false; /* the egress program is attached, and decides instead of net_dev_queue */
 
@@ -169,6 +171,36 @@ int BPF_PROG(path_kfree, struct sk_buff* skb) {
 SEC("tp_btf/consume_skb")
 int BPF_PROG(path_consume, struct sk_buff* skb) {
   forget(skb);
+  return 0;
+}
+
+/* Functions between the tracepoints, where this kernel lets them be looked at. A clsact's filters, on either side: */
+static __always_inline void look_at_tc(const struct sk_buff* skb, __u8 ingress, __u8 egress) {
+  look_at(skb, skb->dev, BPF_CORE_READ_BITFIELD_PROBED(skb, tc_at_ingress) ? ingress : egress, true);
+}
+
+SEC("fentry/tcf_classify")
+int BPF_PROG(path_tc_first, struct sk_buff* skb) {
+  look_at_tc(skb, WEIR_POINT_TC_INGRESS_FIRST, WEIR_POINT_TC_EGRESS_FIRST);
+  return 0;
+}
+
+SEC("fexit/tcf_classify")
+int BPF_PROG(path_tc_last, struct sk_buff* skb, const void* block, const void* filters, const void* found, bool compat,
+             int verdict) {
+  /* Dropped, stolen or redirected: it is no longer this device's packet, or no packet at all. */
+  if (verdict <= TC_ACT_PIPE && verdict != TC_ACT_SHOT)
+    look_at_tc(skb, WEIR_POINT_TC_INGRESS_LAST, WEIR_POINT_TC_EGRESS_LAST);
+  return 0;
+}
+
+/* The value that the pick goes by. Whether the packet arrived is for net_dev_queue to say: a compiler may have inlined
+ * this function into some of its callers. */
+SEC("fentry/netdev_core_pick_tx")
+int BPF_PROG(path_picking, struct net_device* dev, struct sk_buff* skb) {
+  if (!watched(weir_dev_netns(dev), dev->ifindex)) return 0;
+  look_at(skb, dev, WEIR_POINT_PICKING, true);
+  packet_slot_write(skb, dev->ifindex, skb->queue_mapping, true);
   return 0;
 }
 
