@@ -15,7 +15,8 @@ ABSENT = {
 }[KERNEL]
 LIMIT_S = 180
 WATCHED = "14s"  # three windows of at least 500 packets, with time to load the programs
-PPS = "2000"
+PPS = 2000
+FLOW_PPS = 3500  # one heavy flow is a finding from 2000 packets/s a queue on
 
 # scenario, finding, cause, culprit, what "changed_at" must name
 VERDICTS = [
@@ -69,7 +70,8 @@ def capabilities():
 
 
 def verdict(scenario, finding, cause, culprit, changed_at):
-    ran = run(WEIR, "lab", "run", scenario, "--pps", PPS, "--", WEIR, "doctor", "--for", WATCHED, "--json")
+    pps = FLOW_PPS if cause == "single-flow" else PPS
+    ran = run(WEIR, "lab", "run", scenario, "--pps", str(pps), "--", WEIR, "doctor", "--for", WATCHED, "--json")
     if ran.returncode != 0:
         return ran.stderr
     found = json.loads(ran.stdout)["findings"]
@@ -101,7 +103,7 @@ def mend_and_take_back():
 
 
 def fix_and_undo():
-    ran = run(WEIR, "lab", "run", "tx-collapse-tap", "--pps", PPS, "--", sys.executable, __file__, KERNEL, WEIR, "mend")
+    ran = run(WEIR, "lab", "run", "tx-collapse-tap", "--pps", str(PPS), "--", sys.executable, __file__, KERNEL, WEIR, "mend")
     return None if ran.returncode == 0 else ran.stdout + ran.stderr
 
 

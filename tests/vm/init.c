@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kMountTries = 100 }; /* of 50 ms: the virtio device is probed beside us */
+enum { kMountTries = 100 }; /* of 50 ms */
 
 static void check(int failed, const char* what) {
   if (!failed) return;
@@ -39,7 +39,7 @@ static void mount_share(const char* tag, const char* where, unsigned long flags,
   const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
   for (int attempt = 0; mount(tag, where, "9p", flags, options) != 0; ++attempt) {
     check(attempt == kMountTries, where);
-    nanosleep(&pause, NULL);
+    nanosleep(&pause, NULL);  // poll: no event says that a virtio device is there
   }
 }
 

@@ -67,7 +67,6 @@ std::array<std::pair<bpf_program*, NetfilterPoint>, 8> netfilter_points(queue_pa
 
 Result<void> configure(bpf::Skeleton<queue_path>& skeleton, const DataPlane& data_plane, const Wanted& wanted) {
   queue_path& object = skeleton.get();
-  object.rodata->egress_watched = wanted.egress;
   if (const int err = bpf_map__reuse_fd(object.maps.packet_slots, data_plane.packet_slots_fd()); err != 0) {
     return fail_errno(err, "cannot share the data plane's packet memory");
   }
@@ -77,8 +76,7 @@ Result<void> configure(bpf::Skeleton<queue_path>& skeleton, const DataPlane& dat
   }
   bpf_program__set_autoload(object.progs.path_tc_first, wanted.functions);
   bpf_program__set_autoload(object.progs.path_tc_last, wanted.functions);
-  // tcx sees the same value, and at the packet's last station before the pick.
-  bpf_program__set_autoload(object.progs.path_picking, wanted.functions && !wanted.egress);
+  bpf_program__set_autoload(object.progs.path_picking, wanted.functions);
   for (const auto& [program, point] : netfilter_points(object)) {
     bpf_program__set_autoload(program, wanted.netfilter);
     if (!wanted.netfilter) continue;

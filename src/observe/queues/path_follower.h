@@ -17,7 +17,7 @@ namespace weir::observe {
 struct FollowerReach {
   bool netfilter = false;  ///< BPF netfilter links (6.4) bracket each hook of the routed path
   bool egress = false;     ///< tcx egress (6.6) sees the value right before the pick
-  bool functions = false;  ///< fentry and fexit bracket a clsact's filters, and the pick itself where there is no tcx
+  bool functions = false;  ///< fentry and fexit bracket a clsact's filters, and see what the pick goes by
 
   /// Whether the value is read right before the pick: that makes attribution exact.
   [[nodiscard]] bool before_pick() const noexcept { return egress || functions; }

@@ -12,8 +12,6 @@
 #define TC_ACT_SHOT 2 /* linux/pkt_cls.h */
 #define TC_ACT_PIPE 3
 
-const volatile bool egress_watched = false; /* the egress program is attached, and decides instead of net_dev_queue */
-
 struct place {
   __u64 netns;
   __u32 ifindex;
@@ -103,7 +101,7 @@ static __always_inline bool watched(__u64 netns, __u32 ifindex) {
   return bpf_map_lookup_elem(&path_targets, &target) != NULL;
 }
 
-/* The packet is about to get its queue on a watched device: count how it came to its mapping, and forget it. */
+/* The packet has got its queue on a watched device: count how it came to the mapping that it had, and forget it. */
 static __always_inline void arrive(struct path_slot* slot, const struct sk_buff* skb, __u64 netns, __u32 ifindex) {
   struct weir_path_key key = {.netns = netns, .ifindex = ifindex, .origin_ifindex = skb->skb_iif};
   if (slot && slot->last.value != 0) {
@@ -132,6 +130,12 @@ static __always_inline void arrive(struct path_slot* slot, const struct sk_buff*
   if (lost) *lost += 1;
 }
 
+/* Right before a watched device picks the queue: the data plane's samples go by this value as well. */
+static __always_inline void look_before_pick(const struct sk_buff* skb, const struct net_device* dev, __u8 point) {
+  look_at(skb, dev, point, true);
+  packet_slot_write(skb, dev->ifindex, skb->queue_mapping, true);
+}
+
 static __always_inline void forget(const struct sk_buff* skb) {
   struct path_slot* slot = slot_of(skb);
   if (slot && slot->skb == (__u64)skb) slot->skb = 0;
@@ -154,11 +158,10 @@ SEC("tp_btf/net_dev_queue")
 int BPF_PROG(path_queue, struct sk_buff* skb) {
   const struct net_device* dev = skb->dev;
   const __u64 netns = weir_dev_netns(dev);
-  if (!watched(netns, dev->ifindex)) {
-    look_at(skb, dev, WEIR_POINT_PICK, true);
-  } else if (!egress_watched) {
+  if (watched(netns, dev->ifindex))
     arrive(follow(skb, false), skb, netns, dev->ifindex);
-  }
+  else
+    look_at(skb, dev, WEIR_POINT_PICK, true);
   return 0;
 }
 
@@ -194,26 +197,17 @@ int BPF_PROG(path_tc_last, struct sk_buff* skb, const void* block, const void* f
   return 0;
 }
 
-/* The value that the pick goes by. Whether the packet arrived is for net_dev_queue to say: a compiler may have inlined
- * this function into some of its callers. */
+/* The very value that the pick goes by, behind a clsact's filters too. */
 SEC("fentry/netdev_core_pick_tx")
 int BPF_PROG(path_picking, struct net_device* dev, struct sk_buff* skb) {
-  if (!watched(weir_dev_netns(dev), dev->ifindex)) return 0;
-  look_at(skb, dev, WEIR_POINT_PICKING, true);
-  packet_slot_write(skb, dev->ifindex, skb->queue_mapping, true);
+  if (watched(weir_dev_netns(dev), dev->ifindex)) look_before_pick(skb, dev, WEIR_POINT_PICKING);
   return 0;
 }
 
 SEC("tc/path_egress")
 int path_egress(struct __sk_buff* ctx) {
   const struct sk_buff* skb = bpf_cast_to_kern_ctx(ctx);
-  const struct net_device* dev = skb->dev;
-  struct path_slot* slot = follow(skb, true);
-  if (slot) {
-    look(slot, skb, dev, WEIR_POINT_EGRESS);
-    arrive(slot, skb, weir_dev_netns(dev), dev->ifindex);
-  }
-  packet_slot_write(skb, dev->ifindex, skb->queue_mapping, true);
+  look_before_pick(skb, skb->dev, WEIR_POINT_EGRESS);
   return TCX_NEXT;
 }
 
