@@ -44,9 +44,9 @@ void print_queues(const model::HostObservation& observation, bool json, int inde
 /// The screen of a live view.
 std::string live_screen(const model::HostObservation& observation, const ShowOptions& options) {
   const std::string what = options.observe.device.empty() ? "devices with packets" : options.observe.device;
-  std::string text =
-      fmt::format("weir queues: {}, {} a round, {}   (q ends it)\n\n", what, format_duration(observation.duration),
-                  format_utc(observation.start + observation.duration));
+  const std::string time = format_utc(observation.start + observation.duration).substr(11, 8);
+  std::string text = fmt::format("weir queues: {}   {} UTC, the last {}   (q ends it)\n\n", what, time,
+                                 format_duration(observation.duration));
   if (observation.devices.empty()) text += "no such device now, or no packets\n";
   for (const model::DeviceObservation& seen : observation.devices) {
     text += render_device_rates(observation.config, seen) + '\n';
@@ -60,7 +60,10 @@ Result<Exit> watch_queues(observe::ObserveRequest request, const ShowOptions& op
     auto opened = LiveView::open();
     if (!opened) return pass(std::move(opened));
     view.emplace(*std::move(opened));
-    request.wait = [&view](std::chrono::nanoseconds length) { return view->wait(length); };
+    // What waited before keeps the signals from killing the program for as long as it lives.
+    request.wait = [&view, before = std::move(request.wait)](std::chrono::nanoseconds length) {
+      return view->wait(length);
+    };
     view->show("watching ...\n");
   }
   const sys::SystemClock clock;
