@@ -35,10 +35,10 @@ class Census {
       fd = detail::open_ns_file(path, path);
     }
     if (!fd) return pass(std::move(fd));
-    auto id = detail::ns_id(fd->get());
-    if (!id) return pass(std::move(id), path);
-    Entry& entry = by_id_[*id];
-    entry.id = *id;
+    auto identity = detail::ns_id(fd->get());
+    if (!identity) return pass(std::move(identity), path);
+    Entry& entry = by_id_[identity->id];
+    entry.id = identity->id;
     // The stamp of the opened file itself: `path` may have come to mean another one since.
     if (::fstat(fd->get(), &st) == 0) {
       by_stamp_[{st.st_dev, st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec}] = &entry;

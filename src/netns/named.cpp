@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include <cstring>
+#include <functional>
 #include <optional>
 
 #include "netns/netns.h"
@@ -68,6 +69,28 @@ Error with_root_hint(Error error) {
   return error;
 }
 
+Error unshare_error(int err) {
+  Error error = errno_error(err, "unshare");
+  if (err == ENOSPC) error.hint = "the limit user.max_net_namespaces is reached (sysctl), here or further out";
+  return error;
+}
+
+/// A new namespace with loopback up; `finish` runs inside it, on the thread that made it.
+Result<Netns> make(const std::function<Result<void>()>& finish) {
+  std::optional<Netns> made;
+  auto done = sys::on_scratch_thread([&]() -> Result<void> {
+    if (::unshare(CLONE_NEWNET) != 0) return std::unexpected(unshare_error(errno));
+    if (auto up = bring_loopback_up(); !up) return up;
+    auto own = Netns::current();
+    if (!own) return pass(std::move(own));
+    if (auto finished = finish(); !finished) return finished;
+    made = std::move(*own);
+    return {};
+  });
+  if (!done) return pass(std::move(done));
+  return std::move(*made);
+}
+
 }  // namespace
 
 Result<Netns> Netns::create_named(const std::string& name) {
@@ -80,18 +103,15 @@ Result<Netns> Netns::create_named(const std::string& name) {
   // Looked at first only to spare the kernel a namespace; publish() decides.
   if (struct stat st{}; ::lstat(path.c_str(), &st) == 0)
     return fail(Errc::busy, what + ": " + path + " already exists");
-  std::optional<Netns> made;
-  auto done = sys::on_scratch_thread([&]() -> Result<void> {
-    if (::unshare(CLONE_NEWNET) != 0) return fail_errno(errno, "unshare");
-    if (auto up = bring_loopback_up(); !up) return up;
-    auto own = Netns::current();
-    if (!own) return pass(std::move(own));
-    if (auto published = publish(path); !published) return published;
-    made = std::move(*own);
-    return {};
-  });
-  if (!done) return std::unexpected(with_root_hint(std::move(done).error()).with_context(what));
-  return std::move(*made);
+  auto made = make([&path] { return publish(path); });
+  if (!made) return std::unexpected(with_root_hint(std::move(made).error()).with_context(what));
+  return made;
+}
+
+Result<Netns> Netns::create() {
+  auto made = make([]() -> Result<void> { return {}; });
+  if (!made) return std::unexpected(with_root_hint(std::move(made).error()).with_context("creating network namespace"));
+  return made;
 }
 
 Result<void> Netns::remove_named(const std::string& name) {

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <memory>
 
 #include "base/text.h"
+#include "sys/scratch_thread.h"
 
 namespace weir::netns::detail {
 
@@ -24,24 +26,6 @@ constexpr std::int64_t kNsfsMagic = 0x6e736673;  // NSFS_MAGIC of linux/magic.h
 
 // Linux 6.18, include/uapi/linux/nsfs.h; younger than the headers of the oldest machine that builds this.
 constexpr unsigned long kNsGetId = _IOR(0xb7, 13, std::uint64_t);
-
-/// Brings the thread home when it goes out of scope, however that happens.
-class HomeGuard {
- public:
-  explicit HomeGuard(int home) : home_(home) {}
-  ~HomeGuard() {
-    if (::setns(home_, CLONE_NEWNET) == 0) return;
-    // To go on in a tenant's namespace believing to be at home is worse than to die.
-    constexpr std::string_view kLastWords = "weir: a thread cannot return to its network namespace; giving up\n";
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kLastWords.data(), kLastWords.size());
-    std::abort();
-  }
-  HomeGuard(const HomeGuard&) = delete;
-  HomeGuard& operator=(const HomeGuard&) = delete;
-
- private:
-  int home_;
-};
 
 }  // namespace
 
@@ -70,14 +54,20 @@ Result<sys::Fd> open_ns_file(const std::string& path, const std::string& what) {
 
 Result<std::uint64_t> ns_cookie(int fd) {
   std::uint64_t cookie = 0;
-  auto inside = run_inside(fd, [&]() -> Result<void> {
+  // On a thread of its own: this is how the library learns where threads are, so it cannot build on that.
+  auto inside = sys::on_scratch_thread([&]() -> Result<void> {
+    if (::setns(fd, CLONE_NEWNET) != 0) {
+      Error error = errno_error(errno, "entering the network namespace to ask for its identity");
+      if (error.code == Errc::permission) error.hint = "run as root (CAP_SYS_ADMIN)";
+      return std::unexpected(std::move(error));
+    }
     const sys::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket.valid()) return fail_errno(errno, "socket");
     socklen_t size = sizeof cookie;
     if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0) return {};
     if (errno == ENOPROTOOPT) {
       return fail(Errc::unsupported, "this kernel gives network namespaces no identity (NS_GET_ID or SO_NETNS_COOKIE)",
-                  "Linux 5.15 or later is needed");
+                  "Linux 5.14 or later has it");
     }
     return fail_errno(errno, "SO_NETNS_COOKIE");
   });
@@ -85,25 +75,23 @@ Result<std::uint64_t> ns_cookie(int fd) {
   return cookie;
 }
 
-Result<std::uint64_t> ns_id(int fd) {
-  std::uint64_t id = 0;
-  if (::ioctl(fd, kNsGetId, &id) == 0) return id;
-  // ENOTTY: before 6.18. EINVAL: nsfs of 6.11 to 6.17 knows the magic number, but not this request.
-  if (errno == ENOTTY || errno == EINVAL || errno == EOPNOTSUPP) return ns_cookie(fd);
-  return fail_errno(errno, "NS_GET_ID");
+Result<std::uint64_t> ns_inode(int fd) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return fail_errno(errno, "the inode of a network namespace");
+  return st.st_ino;
 }
 
-Result<void> run_inside(int fd, const std::function<Result<void>()>& body) {
-  // /proc/self/ns would be the main thread's.
-  const sys::Fd home(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  if (!home.valid()) return fail_errno(errno, "opening this thread's network namespace");
-  if (::setns(fd, CLONE_NEWNET) != 0) {
-    Error error = errno_error(errno, "entering the network namespace");
-    if (error.code == Errc::permission) error.hint = "run as root (CAP_SYS_ADMIN)";
-    return std::unexpected(std::move(error));
-  }
-  const HomeGuard guard(home.get());
-  return body();
+Result<Identity> ns_id(int fd) {
+  std::uint64_t id = 0;
+  if (::ioctl(fd, kNsGetId, &id) == 0) return Identity{id, false};
+  // ENOTTY: before 6.18. EINVAL: nsfs of 6.11 to 6.17 knows the magic number, but not this request.
+  if (errno != ENOTTY && errno != EINVAL && errno != EOPNOTSUPP) return fail_errno(errno, "NS_GET_ID");
+  auto cookie = ns_cookie(fd);
+  if (cookie) return Identity{*cookie, false};
+  if (cookie.error().code != Errc::unsupported) return pass(std::move(cookie));
+  auto inode = ns_inode(fd);
+  if (!inode) return pass(std::move(inode));
+  return Identity{*inode, true};
 }
 
 std::string initial_path() {

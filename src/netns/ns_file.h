@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +13,12 @@ namespace weir::netns::detail {
 
 inline constexpr const char* kNamedDir = "/run/netns";
 
+/// What the kernel says a namespace is.
+struct Identity {
+  std::uint64_t id = 0;
+  bool weak = false;  ///< only the inode number
+};
+
 /// Opens `path` and checks on that same descriptor that it is a network namespace. `what` is how errors call it.
 /// Nothing but an nsfs file is ever opened for real, so devices and FIFOs do not notice.
 Result<sys::Fd> open_ns_file(const std::string& path, const std::string& what);
@@ -21,14 +26,15 @@ Result<sys::Fd> open_ns_file(const std::string& path, const std::string& what);
 /// Checks magic and type of an open descriptor.
 Result<void> check_ns_fd(int fd, const std::string& what);
 
-/// NS_GET_ID, else ns_cookie().
-Result<std::uint64_t> ns_id(int fd);
+/// NS_GET_ID, else ns_cookie(), else ns_inode().
+Result<Identity> ns_id(int fd);
 
 /// The cookie of a socket made inside (SO_NETNS_COOKIE, Linux 5.14): the same number where a kernel has both.
+/// Errc::unsupported where the kernel has neither.
 Result<std::uint64_t> ns_cookie(int fd);
 
-/// Runs `body` inside the namespace of `fd`; see run_in().
-Result<void> run_inside(int fd, const std::function<Result<void>()>& body);
+/// The inode number. It is given again once nobody holds the namespace.
+Result<std::uint64_t> ns_inode(int fd);
 
 /// A file of the initial namespace: PID 1's, or kthreadd's where a security module keeps PID 1 to itself.
 std::string initial_path();
@@ -38,5 +44,8 @@ Result<void> check_name(std::string_view name);
 
 /// The names that exist under /run/netns, sorted; none when the directory does not exist.
 Result<std::vector<std::string>> named();
+
+/// Finds out where the calling thread's home is, the first time.
+Result<void> ask_home();
 
 }  // namespace weir::netns::detail

@@ -384,17 +384,16 @@ TEST_F(NetnsTest, WithoutTheRightTheBodyDoesNotRun) {
 }
 
 TEST_F(NetnsTest, AThreadThatCannotComeHomeDies) {
-  // A named one would stay behind: the process that dies is another one than this.
-  const auto ns = Netns::current();
-  ASSERT_TRUE(ns);
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  // The body closes every descriptor, the way home among them.
-  EXPECT_DEATH(static_cast<void>(run_in(*ns,
-                                        []() -> Result<void> {
-                                          for (int fd = 3; fd < 200; ++fd) ::close(fd);
-                                          return {};
-                                        })),
-               "cannot return");
+  const auto lose_the_way_home = [] {
+    const auto ns = Netns::create();
+    if (!ns) return;
+    static_cast<void>(run_in(*ns, []() -> Result<void> {
+      ::close_range(3, ~0U, 0);
+      return {};
+    }));
+  };
+  EXPECT_DEATH(lose_the_way_home(), "cannot return");
 }
 
 }  // namespace
