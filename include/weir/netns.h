@@ -132,7 +132,9 @@ struct ThreadState {
   int here_fd = -1;        ///< a descriptor of it; -1: home, or nobody knows one
   std::uint32_t depth = 0;
   const Home* home = nullptr;
-  std::uint32_t audit_in = 0;  ///< sockets until the next one is looked at
+  std::uint32_t socket_audit_in = 0;  ///< how many until the next one is looked at; see set_audit_interval()
+  std::uint32_t entry_audit_in = 0;
+  std::uint32_t return_audit_in = 0;
   bool worker = false;
   bool ended = false;  ///< the thread's destructors have run, or it was lost in another namespace
 };
@@ -141,27 +143,22 @@ extern constinit thread_local ThreadState thread_state __attribute__((tls_model(
 
 /// One stay in a namespace: where to go back to.
 struct Visit {
+  Visit() = default;
+  /// Where the thread is already.
+  Visit(ThreadState& state, const Netns& ns) noexcept : thread(&state), from_fd(state.here_fd) {
+    state.here_fd = ns.fd();
+    ++state.depth;
+  }
   ThreadState* thread = nullptr;
-  std::uint64_t from = 0;
   int from_fd = -1;
   bool switched = false;
   bool stays = false;
+  std::uint64_t from = 0;
 };
 
+/// Goes where the thread is not, or has not asked whether it is.
 Result<void> enter(Visit& visit, const Netns& ns, Mode mode);
 void leave(const Visit& visit);
-
-/// The decision: true when the thread is in `ns` already and the visit has begun.
-[[nodiscard]] inline bool stays_here(Visit& visit, const Netns& ns) noexcept {
-  ThreadState& thread = thread_state;
-  if (thread.here != ns.id()) [[unlikely]]
-    return false;
-  visit.thread = &thread;
-  visit.from_fd = thread.here_fd;
-  thread.here_fd = ns.fd();
-  ++thread.depth;
-  return true;
-}
 
 }  // namespace detail
 
@@ -175,12 +172,14 @@ class [[nodiscard]] Scope {
  public:
   /// Enters; an error says why the thread stayed where it was. There is no scope then.
   static Result<Scope> enter(const Netns& ns, Mode mode = Mode::strict) {
+    detail::ThreadState& thread = detail::thread_state;
+    if (thread.here == ns.id()) [[likely]]
+      return Result<Scope>(std::in_place, thread, ns);
     detail::Visit visit;
-    if (!detail::stays_here(visit, ns)) [[unlikely]] {
-      if (auto entered = detail::enter(visit, ns, mode); !entered) return std::unexpected(std::move(entered).error());
-    }
+    if (auto entered = detail::enter(visit, ns, mode); !entered) return std::unexpected(std::move(entered).error());
     return Result<Scope>(std::in_place, visit);
   }
+  Scope(detail::ThreadState& thread, const Netns& ns) noexcept : visit_(thread, ns) {}
   explicit Scope(const detail::Visit& visit) noexcept : visit_(visit) {}
   Scope(Scope&&) = delete;
   Scope& operator=(Scope&&) = delete;
@@ -203,10 +202,12 @@ class [[nodiscard]] Scope {
 /// when the thread cannot enter, body does not run; for a failed return see Scope.
 template <class Body>
 [[nodiscard]] std::invoke_result_t<Body&> run_in(const Netns& ns, Body&& body, Mode mode = Mode::strict) {
-  detail::Visit visit;
-  if (!detail::stays_here(visit, ns)) [[unlikely]] {
-    if (auto entered = detail::enter(visit, ns, mode); !entered) return std::unexpected(std::move(entered).error());
+  if (detail::ThreadState& thread = detail::thread_state; thread.here == ns.id()) [[likely]] {
+    const Scope scope(thread, ns);
+    return body();
   }
+  detail::Visit visit;
+  if (auto entered = detail::enter(visit, ns, mode); !entered) return std::unexpected(std::move(entered).error());
   const Scope scope(visit);
   return body();
 }
@@ -228,9 +229,10 @@ QuarantineHandler set_quarantine_handler(QuarantineHandler handler) noexcept;
 /// Its scopes by Mode::by_thread are sticky. It ends when it cannot come home.
 Result<std::thread> start_worker(std::function<void()> body);
 
-/// Every n-th socket of open_socket() is asked for its namespace (SO_NETNS_COOKIE, 0.3 us): 1 in debug builds, 1024
-/// otherwise. 0 turns it off. A socket in a wrong namespace is closed and reported, never handed out.
-void set_audit_interval(std::uint32_t sockets) noexcept;
+/// How much is believed. Every n-th socket of open_socket() is asked for its namespace (SO_NETNS_COOKIE, 0.3 us), and
+/// before every n-th switch the descriptor is asked whether it still stands for the namespace (NS_GET_ID, 0.2 us): 1 in
+/// debug builds, 1024 otherwise, 0: never. A socket in a wrong namespace is closed and reported, never handed out.
+void set_audit_interval(std::uint32_t operations) noexcept;
 
 /// A socket made in `ns`; the calling thread is at home before and after. Flags: SOCK_CLOEXEC is always added.
 Result<Fd> open_socket(const Netns& ns, int domain, int type, int protocol, Mode mode = Mode::by_thread);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <optional>
@@ -20,20 +21,37 @@ namespace weir::netns {
 
 namespace {
 
+/// Which mount /run/netns is; 0 when it is none.
+std::uint64_t mount_of_directory() {
+  // Linux 6.8: ids that are not given again (STATX_MNT_ID_UNIQUE); without it the number of 5.8.
+  constexpr unsigned kUniqueMountId = 0x4000;
+  struct statx info {};
+  if (::statx(AT_FDCWD, detail::kNamedDir, 0, STATX_MNT_ID | kUniqueMountId, &info) != 0) return 0;
+  return (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 ? info.stx_mnt_id : 0;
+}
+
+/// The mount that this process has made sure is shared. To make sure again costs a walk over all names.
+std::atomic<std::uint64_t> shared_mount{0};
+
 /// Makes /run/netns a shared mount point, so that names made in one mount namespace are seen in the others. ip(8) takes
 /// the same lock: two that do this at once would stack mounts that hide names.
 Result<void> prepare_directory() {
+  if (const std::uint64_t known = shared_mount.load(); known != 0 && known == mount_of_directory()) return {};
   if (::mkdir(detail::kNamedDir, 0755) != 0 && errno != EEXIST) return fail_errno(errno, detail::kNamedDir);
   const sys::Fd lock(::open(detail::kNamedDir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid()) return fail_errno(errno, detail::kNamedDir);
   if (::flock(lock.get(), LOCK_EX) != 0) return fail_errno(errno, std::string("locking ") + detail::kNamedDir);
-  if (::mount("", detail::kNamedDir, "none", MS_SHARED | MS_REC, nullptr) == 0) return {};
+  if (::mount("", detail::kNamedDir, "none", MS_SHARED | MS_REC, nullptr) == 0) {
+    shared_mount = mount_of_directory();
+    return {};
+  }
   if (errno != EINVAL) return fail_errno(errno, std::string("sharing ") + detail::kNamedDir);
   // EINVAL: not a mount point yet.
   if (::mount(detail::kNamedDir, detail::kNamedDir, "none", MS_BIND | MS_REC, nullptr) != 0 ||
       ::mount("", detail::kNamedDir, "none", MS_SHARED | MS_REC, nullptr) != 0) {
     return fail_errno(errno, std::string("mounting ") + detail::kNamedDir);
   }
+  shared_mount = mount_of_directory();
   return {};
 }
 

@@ -48,4 +48,7 @@ Result<std::vector<std::string>> named();
 /// Finds out where the calling thread's home is, the first time.
 Result<void> ask_home();
 
+/// Whether this one is to be looked at; `left` counts down to the next. See set_audit_interval().
+bool audit_due(std::uint32_t& left) noexcept;
+
 }  // namespace weir::netns::detail

@@ -63,6 +63,9 @@ thread_local HomeHolder home_holder;
 
 std::atomic<QuarantineHandler> quarantine_handler{nullptr};
 
+constexpr int kFirstFromTop = 512;
+constexpr int kSpareFromTop = 256;
+
 /// A copy of `fd` at a high number, where neither descriptor tables grow much nor close loops begin.
 Result<Fd> high_copy(int fd, int from_the_top) {
   rlimit limit{};
@@ -80,8 +83,6 @@ Result<std::shared_ptr<Home>> home_of(const Netns& ns) {
   const std::scoped_lock lock(all.mutex);
   auto& known = all.by_id[ns.id()];
   if (auto home = known.lock()) return home;
-  constexpr int kFirstFromTop = 512;
-  constexpr int kSpareFromTop = 256;
   auto first = high_copy(ns.fd(), kFirstFromTop);
   if (!first) return pass(std::move(first));
   auto spare = high_copy(ns.fd(), kSpareFromTop);
@@ -114,11 +115,29 @@ Result<void> ask_home(ThreadState& thread) {
   return settle(thread, *current);
 }
 
-bool go_home(const Home& home) {
-  if (::setns(home.fd.load(std::memory_order_relaxed), CLONE_NEWNET) == 0) return true;
-  if (::setns(home.spare, CLONE_NEWNET) != 0) return false;
-  // Somebody closed the first one. Its number may be somebody else's by now: left alone.
-  if (auto copy = high_copy(home.spare, 512)) home.fd = std::move(*copy).release();
+#ifdef NDEBUG
+constexpr std::uint32_t kAuditInterval = 1024;
+#else
+constexpr std::uint32_t kAuditInterval = 1;
+#endif
+std::atomic<std::uint32_t> audit_interval{kAuditInterval};
+
+/// Whether a descriptor still stands for the namespace that it is held for: other code may have closed it and been
+/// given its number again.
+bool leads_to(int fd, std::uint64_t id) {
+  const auto is = ns_id(fd);
+  return is && is->id == id;
+}
+
+bool go(int fd, std::uint64_t id, bool audited) {
+  return (!audited || leads_to(fd, id)) && ::setns(fd, CLONE_NEWNET) == 0;
+}
+
+bool go_home(const Home& home, bool audited) {
+  if (go(home.fd.load(std::memory_order_relaxed), home.id, audited)) return true;
+  if (!go(home.spare, home.id, true)) return false;
+  // The number of the first one is another's by now: left alone.
+  if (auto copy = high_copy(home.spare, kFirstFromTop)) home.fd = std::move(*copy).release();
   return true;
 }
 
@@ -140,35 +159,41 @@ void last_words(const std::string& text) {
   std::terminate();
 }
 
-#ifdef NDEBUG
-constexpr bool kCheckReturns = false;
-#else
-constexpr bool kCheckReturns = true;
-#endif
-
-/// Debug builds believe a return only when the descriptor that led there still is what it was.
-bool leads_to(int fd, std::uint64_t id) {
-  if (!kCheckReturns) return true;
-  const auto is = ns_id(fd);
-  return is && is->id == id;
-}
-
 }  // namespace
+
+bool audit_due(std::uint32_t& left) noexcept {
+  const std::uint32_t interval = audit_interval.load(std::memory_order_relaxed);
+  if (interval == 0) return false;
+  if (left == 0 || left >= interval) {
+    left = interval - 1;
+    return true;
+  }
+  --left;
+  return false;
+}
 
 Result<void> enter(Visit& visit, const Netns& ns, Mode mode) {
   ThreadState& thread = thread_state;
   if (auto asked = ask_home(thread); !asked) return asked;
-  if (stays_here(visit, ns)) return {};
+  if (thread.here == ns.id()) {
+    visit = Visit(thread, ns);
+    return {};
+  }
+  if (audit_due(thread.entry_audit_in) && !leads_to(ns.fd(), ns.id())) {
+    return fail(Errc::failed, "the descriptor of network namespace id " + std::to_string(ns.id()) +
+                                  " no longer stands for it: other code has closed it");
+  }
   if (::setns(ns.fd(), CLONE_NEWNET) != 0) {
     Error error = errno_error(errno, "entering network namespace id " + std::to_string(ns.id()));
     if (error.code == Errc::permission) error.hint = "run as root (CAP_SYS_ADMIN here and in the namespace's owner)";
     return std::unexpected(std::move(error));
   }
   const bool sticky = mode == Mode::sticky || (mode == Mode::by_thread && thread.worker);
-  visit = {&thread, thread.here, thread.here_fd, true, sticky && thread.depth == 0};
-  thread.here = ns.id();
-  thread.here_fd = ns.fd();
-  ++thread.depth;
+  const bool stays = sticky && thread.depth == 0;
+  visit = Visit(thread, ns);
+  visit.from = std::exchange(thread.here, ns.id());
+  visit.switched = true;
+  visit.stays = stays;
   return {};
 }
 
@@ -185,8 +210,8 @@ void leave(const Visit& visit) {
     return;
   }
   const bool to_home = thread.depth == 0 || visit.from == thread.home->id;
-  const bool back = to_home ? go_home(*thread.home) && leads_to(thread.home->fd, thread.home->id)
-                            : ::setns(visit.from_fd, CLONE_NEWNET) == 0 && leads_to(visit.from_fd, visit.from);
+  const bool audited = audit_due(thread.return_audit_in);
+  const bool back = to_home ? go_home(*thread.home, audited) : go(visit.from_fd, visit.from, audited);
   if (!back) {
     quarantine(thread, {Errc::failed, "a thread cannot return to its network namespace", {}, errno});
   }
@@ -224,6 +249,10 @@ Result<void> resync() {
     return {};
   }
   return detail::settle(thread, *current);
+}
+
+void set_audit_interval(std::uint32_t operations) noexcept {
+  detail::audit_interval.store(operations, std::memory_order_relaxed);
 }
 
 QuarantineHandler set_quarantine_handler(QuarantineHandler handler) noexcept {

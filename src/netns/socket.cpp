@@ -8,22 +8,15 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstring>
 
 #include "base/text.h"
 #include "netns/netns.h"
+#include "netns/ns_file.h"
 
 namespace weir::netns {
 
 namespace {
-
-#ifdef NDEBUG
-constexpr std::uint32_t kAuditInterval = 1024;
-#else
-constexpr std::uint32_t kAuditInterval = 1;
-#endif
-std::atomic<std::uint32_t> audit_interval{kAuditInterval};
 
 /// What the kernel says of the socket itself, not what this thread believes: 0.3 us against a leak between tenants.
 Result<void> audit(int socket, const Netns& ns) {
@@ -38,18 +31,6 @@ Result<void> audit(int socket, const Netns& ns) {
               "other code has called setns(2) on this thread: call resync() after it", 0};
   if (!known) error.message += " (" + known.error().message + ")";
   return std::unexpected(std::move(error));
-}
-
-bool audit_is_due() {
-  const std::uint32_t interval = audit_interval.load(std::memory_order_relaxed);
-  std::uint32_t& left = detail::thread_state.audit_in;
-  if (interval == 0) return false;
-  if (left == 0 || left >= interval) {
-    left = interval - 1;
-    return true;
-  }
-  --left;
-  return false;
 }
 
 struct Address {
@@ -158,10 +139,6 @@ Result<Fd> open_sysctl(const Netns& ns, const std::string& name, int flags) {
 
 }  // namespace
 
-void set_audit_interval(std::uint32_t sockets) noexcept {
-  audit_interval.store(sockets, std::memory_order_relaxed);
-}
-
 Result<Fd> open_socket(const Netns& ns, int domain, int type, int protocol, Mode mode) {
   auto socket = run_in(
       ns,
@@ -171,7 +148,7 @@ Result<Fd> open_socket(const Netns& ns, int domain, int type, int protocol, Mode
         return made;
       },
       mode);
-  if (!socket || !audit_is_due() || ns.weak()) return socket;
+  if (!socket || !detail::audit_due(detail::thread_state.socket_audit_in) || ns.weak()) return socket;
   if (auto audited = audit(socket->get(), ns); !audited) return pass(std::move(audited));
   return socket;
 }
