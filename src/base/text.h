@@ -15,6 +15,9 @@ std::vector<std::string_view> split(std::string_view text, char separator);
 /// `text` without white space at both ends.
 std::string_view trim(std::string_view text);
 
+/// `text` with control characters replaced by '?': what comes from elsewhere must not steer the reader's terminal.
+std::string printable(std::string_view text);
+
 /// The whole of `text` as an unsigned integer of the given base, or nothing.
 std::optional<std::uint64_t> parse_u64(std::string_view text, int base = 10);
 

@@ -38,7 +38,7 @@ Result<Exit> run(const Options& options) {
   auto capabilities = find_capabilities(options.ladder);
   if (!capabilities) return pass(std::move(capabilities));
   if (options.json) {
-    fmt::print("{}\n", model::to_json(*capabilities).dump(2));
+    fmt::print("{}\n", model::to_text(model::to_json(*capabilities)));
   } else {
     print_text(*capabilities);
   }

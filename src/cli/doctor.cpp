@@ -55,7 +55,7 @@ Result<Exit> run_doctor(const DoctorOptions& options) {
   const auto findings = reason::diagnose(*observation);
 
   if (options.observe.json) {
-    std::cout << model::doctor_json(*observation, *capabilities, findings).dump(2) << '\n';
+    std::cout << model::to_text(model::doctor_json(*observation, *capabilities, findings)) << '\n';
   } else {
     std::cout << render_findings(*observation, findings, isatty(STDOUT_FILENO) == 1);
   }

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/lab_run.h"
+#include "model/json.h"
 
 namespace weir::cli {
 
@@ -30,7 +31,7 @@ struct LabArguments {
 };
 
 void print(const Json& document) {
-  fmt::print("{}\n", document.dump(2));
+  fmt::print("{}\n", model::to_text(document));
 }
 
 /// Words of an option that stand for values; the error names the option and what was expected.

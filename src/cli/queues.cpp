@@ -31,7 +31,7 @@ struct ShowOptions {
 /// One round. `indent` as nlohmann::json::dump() takes it: -1 is one line, for a stream.
 void print_queues(const model::HostObservation& observation, bool json, int indent) {
   if (json) {
-    std::cout << model::queues_json(observation.config, observation.devices).dump(indent) << std::endl;
+    std::cout << model::to_text(model::queues_json(observation.config, observation.devices), indent) << std::endl;
     return;
   }
   if (observation.devices.empty()) std::cout << "no packets on any of these devices\n";
@@ -143,7 +143,7 @@ Result<Exit> explain_queues(const ObserveOptions& options) {
     document["findings"] = nlohmann::ordered_json::array();
     for (const auto& finding : findings) document["findings"].push_back(to_json(finding));
     document["notes"] = observation->config.unread;
-    std::cout << document.dump(2) << '\n';
+    std::cout << model::to_text(document) << '\n';
     return Exit::done;
   }
   for (const auto& seen : observation->devices) {

@@ -60,7 +60,7 @@ void print_json(const FixReport& report) {
                           {"improved", report.effect->improved},
                           {"verdict", report.effect->verdict}};
   }
-  fmt::print("{}\n", document.dump(2));
+  fmt::print("{}\n", model::to_text(document));
 }
 
 void print_plan(const model::Plan& plan) {

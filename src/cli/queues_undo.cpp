@@ -9,6 +9,7 @@
 #include "cli/device_argument.h"
 #include "cli/queues_fix.h"
 #include "cli/session.h"
+#include "model/json.h"
 #include "steer/executor.h"
 #include "steer/queues/plan_queue_fix.h"
 #include "steer/queues/tc_changes.h"
@@ -96,7 +97,7 @@ void print(const UndoOptions& options, const Found& found, const std::vector<std
     for (const steer::JournalStep& step : found.entry.steps | std::views::reverse) {
       document["steps"].push_back({{"undoes", step.words.what}, {"command", step.words.undo_command}});
     }
-    fmt::print("{}\n", document.dump(2));
+    fmt::print("{}\n", model::to_text(document));
     return;
   }
   fmt::print("Undo: {} (applied {})\n", found.entry.title, found.entry.created);

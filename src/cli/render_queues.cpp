@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/text.h"
 #include "base/units.h"
 
 namespace weir::cli {
@@ -139,7 +140,8 @@ std::string render_mapping_changes(const model::DeviceObservation& seen) {
       fmt::format("{}  where skb->queue_mapping of {} packets was set (0: unset, k+1: recorded queue k)\n",
                   to_string(seen.device), packets);
   for (const model::MappingChange& change : seen.changes) {
-    const std::string origin = change.origin.ifindex.value == 0 ? "local sockets" : "in by " + change.origin.name;
+    const std::string origin =
+        change.origin.ifindex.value == 0 ? "local sockets" : "in by " + printable(change.origin.name);
     text += fmt::format("  {:>5.1f} %  {}: ", share_pct(change.packets, packets), origin);
     if (change.to.hook.empty()) {
       text += "unset all the way\n";

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/strong_id.h"
+#include "base/text.h"
 
 namespace weir::model {
 
@@ -33,7 +34,7 @@ struct DeviceRef {
 
 /// "netns/dev" as every command accepts it.
 inline std::string to_string(const DeviceRef& device) {
-  return device.netns.name + "/" + device.name;
+  return printable(device.netns.name + "/" + device.name);
 }
 
 /// What kind of thing a finding or an edge speaks of; the names are those of the JSON documents.

@@ -57,6 +57,10 @@ Json origins_json(const TxSample& sample) {
 
 }  // namespace
 
+std::string to_text(const Json& document, int indent) {
+  return document.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 Json to_json(const Capabilities& capabilities) {
   Json rungs = Json::array();
   for (const Rung& rung : capabilities.rungs) {

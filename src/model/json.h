@@ -10,6 +10,10 @@
 
 namespace weir::model {
 
+/// The text of a document; `indent` as nlohmann::json::dump() takes it, -1 for one line. Bytes that are not UTF-8 (a
+/// device may be called almost anything) are replaced instead of ending the program.
+std::string to_text(const nlohmann::ordered_json& document, int indent = 2);
+
 /// "weir.capabilities/1".
 nlohmann::ordered_json to_json(const Capabilities& capabilities);
 

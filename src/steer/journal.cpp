@@ -133,7 +133,7 @@ std::string to_text(const JournalEntry& entry) {
                         {"ifindex", entry.subject.ifindex.value},
                         {"dev", entry.subject.name}}},
                       {"steps", steps}};
-  return document.dump(2) + "\n";
+  return document.dump(2, ' ', false, decltype(document)::error_handler_t::replace) + "\n";
 }
 
 Result<JournalContents> read_journal(const fs::path& directory) {

@@ -50,6 +50,11 @@ TEST(Text, SuggestsTheNearestWord) {
   EXPECT_EQ(suggest("zzzzzz", {"doctor", "lab"}), "known: doctor, lab");
 }
 
+TEST(Text, PrintableKeepsTheTerminalSafe) {
+  EXPECT_EQ(printable("eth0\x1b[31m"), "eth0?[31m");
+  EXPECT_EQ(printable("gr\xc3\xbcn"), "gr\xc3\xbcn");
+}
+
 TEST(Errno, NormalisesTheSignOnce) {
   EXPECT_EQ(errno_error(-ENODEV, "x").sys_errno, ENODEV);
   EXPECT_EQ(errno_error(ENODEV, "x").code, Errc::not_found);
