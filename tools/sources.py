@@ -4,7 +4,7 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ("include", "src", "tests", "bench", "fuzz")
+FOLDERS = ("include", "src", "tests", "bench", "examples", "fuzz")
 SUFFIXES = {".h", ".cpp", ".c"}
 
 

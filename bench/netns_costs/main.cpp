@@ -63,12 +63,12 @@ struct Measured {
 };
 
 /// Everything that stands in a round, one after the other, so that what else the machine does meets all of them.
-void alternate(const std::vector<Measured>& measured) {
-  std::vector<std::vector<double>> rounds(measured.size());
-  for (int round = 0; round < kRounds; ++round) {
-    for (std::size_t i = 0; i < measured.size(); ++i) rounds[i].push_back(measured[i].round());
+void alternate(const std::vector<Measured>& measured, int rounds = kRounds) {
+  std::vector<std::vector<double>> results(measured.size());
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t i = 0; i < measured.size(); ++i) results[i].push_back(measured[i].round());
   }
-  for (std::size_t i = 0; i < measured.size(); ++i) print(measured[i].what, summary(rounds[i]));
+  for (std::size_t i = 0; i < measured.size(); ++i) print(measured[i].what, summary(results[i]));
 }
 
 void keep(const void* pointer) {
@@ -93,7 +93,15 @@ void visits() {
                           for (int i = 0; i < n; ++i) keep(&home);
                         });
                       }});
-  measured.push_back({"decision and bookkeeping: a scope where the thread is", [&] {
+  measured.push_back({"the decision: is the thread there?", [&] {
+                        return nanoseconds_each(10'000'000, [&](int n) {
+                          for (int i = 0; i < n; ++i) {
+                            if (weir::netns::detail::thread_state.here != home.id()) std::exit(1);
+                            keep(&home);
+                          }
+                        });
+                      }});
+  measured.push_back({"a whole scope where the thread is already", [&] {
                         return nanoseconds_each(10'000'000, [&](int n) {
                           for (int i = 0; i < n; ++i) {
                             const auto scope = weir::netns::Scope::enter(home);
@@ -186,31 +194,32 @@ void settle(std::uint64_t before) {
 }
 
 void creation() {
-  constexpr int kNames = 512;
-  constexpr int kCreationRounds = 3;
-  std::vector<double> ours, theirs;
+  constexpr std::size_t kNames = 512;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < kNames; ++i) names.push_back(fmt::format("weir-cost{}-{}", ::getpid(), i));
   const std::uint64_t before = living();
-  const std::string prefix = "weir-cost" + std::to_string(::getpid()) + "-";
-  for (int round = 0; round < kCreationRounds; ++round) {
-    ours.push_back(nanoseconds_each(kNames, [&](int n) {
-      for (int i = 0; i < n; ++i) value(Netns::create_named(prefix + std::to_string(i)));
-    }));
-    for (int i = 0; i < kNames; ++i) {
-      if (!Netns::remove_named(prefix + std::to_string(i))) std::exit(1);
+  const auto measure = [&](const std::function<void()>& make_all) {
+    const double each = nanoseconds_each(1, [&](int) { make_all(); }) / kNames;
+    for (const std::string& name : names) {
+      if (!Netns::remove_named(name)) std::exit(1);
     }
     settle(before);
-    theirs.push_back(nanoseconds_each(kNames, [&](int n) {
-      for (int i = 0; i < n; ++i) run_ip("add", prefix + std::to_string(i));
-    }));
-    for (int i = 0; i < kNames; ++i) {
-      if (!Netns::remove_named(prefix + std::to_string(i))) std::exit(1);
-    }
-    settle(before);
-  }
-  print("create_named(), each of 512", summary(ours));
-  print("ip netns add, each of 512", summary(theirs));
-  fmt::print("{:<58} {:>10.2f} {:>10.2f}\n", "ratio", summary(theirs).minimum / summary(ours).minimum,
-             summary(theirs).median / summary(ours).median);
+    return each;
+  };
+  alternate({{"create_many(), each of 512", [&] { return measure([&] { value(Netns::create_many(names)); }); }},
+             {"create_named(), each of 512",
+              [&] {
+                return measure([&] {
+                  for (const std::string& name : names) value(Netns::create_named(name));
+                });
+              }},
+             {"ip netns add, each of 512",
+              [&] {
+                return measure([&] {
+                  for (const std::string& name : names) run_ip("add", name);
+                });
+              }}},
+            3);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -80,6 +81,8 @@ class Netns {
   /// Makes a namespace, with loopback up, and binds it to /run/netns/NAME (as ip-netns(8) does); fails when the name
   /// exists.
   static Result<Netns> create_named(const std::string& name);
+  /// One for each name, in their order: the quick way to many. All or none: when one cannot be made, the others go too.
+  static Result<std::vector<Netns>> create_many(std::span<const std::string> names);
   /// Unbinds /run/netns/NAME; the namespace lives on while somebody holds it.
   static Result<void> remove_named(const std::string& name);
 

@@ -108,6 +108,22 @@ TEST_F(NetnsIdentity, TwoNamesAreOneAndAReusedNameIsAnother) {
   EXPECT_NE(value(value(Netns::create_named(a)).durable()), before);
 }
 
+TEST_F(NetnsIdentity, ManyAreMadeAtOnceOrNone) {
+  const std::vector<std::string> names{name("m1"), name("m2"), name("m3")};
+  const std::vector<Netns> made = value(Netns::create_many(names));
+  ASSERT_EQ(made.size(), 3U);
+  for (std::size_t i = 0; i < names.size(); ++i) EXPECT_EQ(value(Netns::open(names[i])), made[i]);
+  EXPECT_NE(made[0], made[1]);
+  const std::vector<std::string> with_a_taken_one{name("m4"), name("m5"), names[1], name("m6")};
+  const auto refused = Netns::create_many(with_a_taken_one);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::busy);
+  EXPECT_THAT(refused.error().message, HasSubstr(names[1]));
+  for (const std::string& fresh : {name("m4"), name("m5"), name("m6")}) EXPECT_FALSE(Netns::open(fresh)) << fresh;
+  EXPECT_EQ(value(Netns::open(names[1])), made[1]) << "what was there before stays";
+  EXPECT_TRUE(value(Netns::create_many({})).empty());
+}
+
 TEST_F(NetnsIdentity, AnInodeIsTheWeakIdentity) {
   const Netns made = make();
   EXPECT_FALSE(made.weak());
