@@ -148,7 +148,7 @@ void last_words(const std::string& text) {
 
 /// The thread is in a namespace that it should have left. To let it go on believing to be at home would be worse than
 /// anything that is done here.
-[[noreturn]] void quarantine(ThreadState& thread, Error why) {
+[[noreturn]] void quarantine(ThreadState& thread, const Error& why) {
   const bool ours = thread.worker;
   thread.here = 0;
   thread.home = nullptr;
