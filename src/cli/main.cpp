@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
   weir::cli::add_doctor(app, program);
   weir::cli::add_queues(app, program);
   weir::cli::add_capabilities(app, program);
+  weir::cli::add_netns(app, program);
   weir::cli::add_lab(app, program);
   if (const auto unknown = unknown_command(app, argc, argv)) return report(*unknown);
   try {

@@ -5,6 +5,7 @@
 
 #include "model/capability.h"
 #include "model/finding.h"
+#include "model/namespaces.h"
 #include "model/plan.h"
 #include "model/queues.h"
 
@@ -32,5 +33,11 @@ nlohmann::ordered_json doctor_json(const HostObservation& observation, const Cap
 
 /// "weir.queues/1": `observations` with their configuration from `config`.
 nlohmann::ordered_json queues_json(const HostConfig& config, const std::vector<DeviceObservation>& observations);
+
+/// "weir.netns/1".
+nlohmann::ordered_json to_json(const NamespaceList& list);
+
+/// "weir.netns_event/1", a line of a stream.
+nlohmann::ordered_json to_json(const NamespaceEvent& event);
 
 }  // namespace weir::model
