@@ -36,16 +36,17 @@ Result<Collector::Found> Collector::at(const std::string& path) {
 }
 
 Result<Resident*> Collector::of(const sys::Fd& fd) {
-  auto id = ns_id(fd.get());
-  if (!id) return pass(std::move(id));
-  const auto [place, fresh] = by_id_.try_emplace(*id);
+  const auto identity = ns_id(fd.get());
+  if (!identity) return std::unexpected(identity.error());
+  const std::uint64_t id = identity->id;
+  const auto [place, fresh] = by_id_.try_emplace(id);
   Resident& resident = place->second;
   if (!fresh) return &resident;
-  resident.id = *id;
+  resident.id = id;
   if (struct stat st{}; ::fstat(fd.get(), &st) == 0) resident.inode = st.st_ino;
   if (options_.look_inside) {
     if (auto seen = look_inside(fd.get(), resident); !seen) {
-      gaps.unreadable.push_back("id:" + std::to_string(*id) + ": " + seen.error().message);
+      gaps.unreadable.push_back("id:" + std::to_string(id) + ": " + seen.error().message);
     }
   }
   return &resident;
