@@ -1,5 +1,6 @@
 #include "observe/config/config.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -221,7 +222,7 @@ Result<void> check_found(const ConfigOptions& options, const Reading& reading, c
                               : everywhere                     ? "any namespace"
                               : options.namespaces.size() == 1 ? "namespace " + options.namespaces.front()
                                                                : "these namespaces";
-    return fail(Errc::not_found, "no device \"" + name + "\" in " + where, suggest(name, known));
+    return fail(Errc::not_found, fmt::format("no device \"{}\" in {}", name, where), suggest(name, known));
   }
   return {};
 }
