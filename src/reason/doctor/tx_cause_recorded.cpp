@@ -129,13 +129,18 @@ std::optional<TxCause> recorded_cause(const TxView& view) {
   if (!seen) {
     const bool constant = view.heaviest_share >= thresholds::kConstantQueueShare;
     const bool other_maps = view.config->has_xps() || !view.config->traffic_classes.empty();
-    if (view.seen->before_pick_seen || other_maps || !(constant || change)) return std::nullopt;
+    // Where the value before the choice was read and still explains nothing, only the followed path can tell.
+    const bool segmented = view.seen->before_pick_seen && change;
+    if ((view.seen->before_pick_seen && !change) || other_maps || !(constant || change)) return std::nullopt;
     // Once in N the constant queue is also the one that the hash would have chosen.
     cause.explained = std::min(1.0, cause.explained * view.queues / (view.queues - 1));
-    cause.certainty = change ? 0.9 : 0.75;
+    cause.certainty = segmented ? 0.97 : change ? 0.9 : 0.75;
     cause.notes.emplace_back(
-        "The value before the queue choice could not be read on this kernel: a recorded queue is what remains after "
-        "hash, XPS and socket are ruled out.");
+        segmented
+            ? "Most of these packets were cut into segments behind the queue choice (GSO), where the recorded queue "
+              "is no longer with them: the path that they were followed on shows it."
+            : "The value before the queue choice could not be read on this kernel: a recorded queue is what remains "
+              "after hash, XPS and socket are ruled out.");
   }
   cause.because = fmt::format("{} record{} a receive queue in them", words::devices_of(found.culprits),
                               found.culprits.size() == 1 ? "s" : "");
