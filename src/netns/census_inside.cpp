@@ -2,10 +2,11 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
+#include <ranges>
 
 #include "base/text.h"
 #include "netns/collector.h"
@@ -157,8 +158,8 @@ std::optional<Workload> workload_of_cgroup(std::string_view path) {
     return Workload{Workload::Kind::container, std::string(runtime) + "-" + std::string(id.substr(0, 12)),
                     std::string(id)};
   }
-  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
-    if (part->ends_with(".service")) return Workload{Workload::Kind::service, std::string(*part), std::string(*part)};
+  for (const std::string_view part : std::views::reverse(parts)) {
+    if (part.ends_with(".service")) return Workload{Workload::Kind::service, std::string(part), std::string(part)};
   }
   return std::nullopt;
 }
