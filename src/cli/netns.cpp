@@ -43,6 +43,7 @@ void add_netns(CLI::App& app, Program& program) {
   add_netns_list(*netns, program);
   add_netns_watch(*netns, program);
   add_netns_exec(*netns, program);
+  add_netns_bench(*netns, program);
 }
 
 }  // namespace weir::cli

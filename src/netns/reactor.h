@@ -30,6 +30,10 @@ class Source {
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
+ protected:
+  /// Another namespace for ready() to run in, or none, from the next round on.
+  void visit(const Netns* ns) noexcept { visits_ = ns; }
+
  private:
   friend class Reactor;
   Fd fd_;
