@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy over the compile database, in parallel; a file whose content was found clean is not looked at again.
+"""Runs clang-tidy over the compile database, in parallel; a unit whose content was found clean is not looked at again.
 
-A file's content is its own, that of every header of the project that it includes (Ninja's dependency log knows them), its
-compile command, the configuration and clang-tidy's version. The verdicts lie outside the checkout, so that a new clone
+A unit is what the compiler is given: one source, or, in a unity build, several of a module at once, which spares most of
+the time. Its content is that of every file of the project that it includes (Ninja's dependency log knows them), its compile
+command, the configuration and clang-tidy's version. The verdicts lie outside the checkout, so that a new clone
 profits from them: $XDG_CACHE_HOME/weir/tidy, or ~/.cache/weir/tidy.
 """
 import argparse
@@ -35,13 +36,17 @@ def ninja_deps(build):
     return deps
 
 
-def digest_of(entry, build, deps, common):
+def files_of(entry, deps):
+    """Every file of the project that goes into the unit."""
+    included = [pathlib.Path(entry["directory"], name).resolve() for name in deps.get(entry.get("output", ""), [])]
+    return sorted(p for p in {pathlib.Path(entry["file"]), *included} if p.is_relative_to(ROOT) and p.exists())
+
+
+def digest_of(entry, files, common):
     digest = hashlib.sha256(common)
     digest.update(entry["command"].replace(str(ROOT), "").encode())
-    headers = [pathlib.Path(entry["directory"], name).resolve() for name in deps.get(entry.get("output", ""), [])]
-    for path in sorted({pathlib.Path(entry["file"]), *headers}):
-        if path.is_relative_to(ROOT) and path.exists():
-            digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in files:
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes().replace(str(ROOT).encode(), b"") + b"\0")
     return digest.hexdigest()
 
 
@@ -77,12 +82,11 @@ def main():
     wanted = {pathlib.Path(f).resolve() for f in args.files}
     todo, clean = [], 0
     for entry in json.loads((build / "compile_commands.json").read_text()):
-        path = pathlib.Path(entry["file"])
-        if not any(path.is_relative_to(ROOT / folder) for folder in FOLDERS) or path.suffix != ".cpp":
+        files = files_of(entry, deps)
+        sources = [p for p in files if p.suffix == ".cpp" and any(p.is_relative_to(ROOT / f) for f in FOLDERS)]
+        if not sources or (wanted and not wanted.intersection(sources)):
             continue
-        if wanted and path.resolve() not in wanted:
-            continue
-        verdict = cache / digest_of(entry, build, deps, common)
+        verdict = cache / digest_of(entry, files, common)
         if verdict.exists():
             verdict.touch()
             clean += 1
@@ -100,7 +104,7 @@ def main():
             else:
                 failed += 1
                 print(output.replace(str(ROOT) + "/", ""), end="", flush=True)
-    print(f"clang-tidy: {len(todo)} files looked at, {clean} unchanged since they were clean, {failed} with findings")
+    print(f"clang-tidy: {len(todo)} units looked at, {clean} unchanged since they were clean, {failed} with findings")
     return 1 if failed else 0
 
 

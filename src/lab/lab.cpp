@@ -299,14 +299,13 @@ Result<void> take_down(const std::string& prefix) {
 }
 
 nlohmann::ordered_json to_json(const Report& report) {
-  using Json = nlohmann::ordered_json;
   const double seconds = std::chrono::duration<double>(report.duration).count();
   const auto rate = [&](std::uint64_t amount) { return seconds > 0 ? static_cast<double>(amount) / seconds : 0; };
-  Json senders = Json::array();
+  auto senders = nlohmann::ordered_json::array();
   for (const SenderReport& sender : report.senders) {
-    Json row{{"label", sender.label},  {"netns", sender.netns},     {"kind", to_string(sender.kind)},
-             {"flows", sender.flows},  {"packets", sender.packets}, {"bytes", sender.bytes},
-             {"errors", sender.errors}};
+    nlohmann::ordered_json row{{"label", sender.label},  {"netns", sender.netns},     {"kind", to_string(sender.kind)},
+                               {"flows", sender.flows},  {"packets", sender.packets}, {"bytes", sender.bytes},
+                               {"errors", sender.errors}};
     if (sender.kind == TrafficKind::request_response) {
       row["latency"] = {
           {"p50_ns", sender.p50.count()}, {"p99_ns", sender.p99.count()}, {"p999_ns", sender.p999.count()}};

@@ -19,9 +19,9 @@ namespace {
 /// does not repeat (measured: 0 of 10,000): equal stamps mean the same namespace, unequal ones mean "ask for the id".
 using Stamp = std::tuple<dev_t, ino_t, std::int64_t, std::int64_t>;
 
-class Census {
+class Listing {
  public:
-  explicit Census(std::size_t max_pids) : max_pids_(max_pids) {}
+  explicit Listing(std::size_t max_pids) : max_pids_(max_pids) {}
 
   /// The entry of the namespace behind `path`; not_found when it vanished.
   Result<Entry*> entry_of(const std::string& path) {
@@ -91,11 +91,11 @@ std::string Entry::display() const {
 }
 
 Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_t max_pids) {
-  Census census(max_pids);
+  Listing listing(max_pids);
   const auto report = [&](const std::string& text) {
     if (unreadable != nullptr) unreadable->push_back(text);
   };
-  if (auto initial = census.entry_of(detail::initial_path())) {
+  if (auto initial = listing.entry_of(detail::initial_path())) {
     (*initial)->initial = true;
   } else {
     report("init: " + initial.error().message);
@@ -103,7 +103,7 @@ Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_
   auto names = detail::named();
   if (!names) return pass(std::move(names));
   for (const std::string& name : *names) {
-    auto entry = census.entry_of(detail::kNamedDir + ("/" + name));
+    auto entry = listing.entry_of(detail::kNamedDir + ("/" + name));
     if (entry) {
       (*entry)->names.push_back(name);
     } else if (entry.error().code != Errc::not_found) {
@@ -114,16 +114,16 @@ Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_
   if (!pids) return pass(std::move(pids));
   std::size_t refused = 0;
   for (const pid_t pid : *pids) {
-    auto entry = census.entry_of("/proc/" + std::to_string(pid) + "/ns/net");
+    auto entry = listing.entry_of("/proc/" + std::to_string(pid) + "/ns/net");
     if (entry) {
-      census.add_pid(**entry, pid);
+      listing.add_pid(**entry, pid);
     } else if (entry.error().code != Errc::not_found) {
       ++refused;
     }
   }
   if (refused > 0)
     report(std::to_string(refused) + (refused == 1 ? " process" : " processes") + " that this user may not look into");
-  return std::move(census).take();
+  return std::move(listing).take();
 }
 
 Result<Netns> open(const Entry& entry) {

@@ -22,8 +22,6 @@ namespace weir::netns::detail {
 
 namespace {
 
-constexpr std::int64_t kNsfsMagic = 0x6e736673;  // NSFS_MAGIC of linux/magic.h
-
 // Linux 6.18, include/uapi/linux/nsfs.h; younger than the headers of the oldest machine that builds this.
 constexpr unsigned long kNsGetId = _IOR(0xb7, 13, std::uint64_t);
 
@@ -32,7 +30,7 @@ constexpr unsigned long kNsGetId = _IOR(0xb7, 13, std::uint64_t);
 Result<void> check_ns_fd(int fd, const std::string& what) {
   struct statfs fs {};
   if (::fstatfs(fd, &fs) != 0) return fail_errno(errno, what);
-  if (static_cast<std::int64_t>(fs.f_type) != kNsfsMagic) {
+  if (static_cast<std::uint64_t>(fs.f_type) != kNsfsMagic) {
     return fail(Errc::usage, what + " is not a network namespace (it is no file of nsfs)");
   }
   const int type = ::ioctl(fd, NS_GET_NSTYPE);

@@ -12,6 +12,7 @@
 namespace weir::netns::detail {
 
 inline constexpr const char* kNamedDir = "/run/netns";
+inline constexpr std::uint64_t kNsfsMagic = 0x6e736673;  ///< NSFS_MAGIC of linux/magic.h
 
 /// What the kernel says a namespace is.
 struct Identity {

@@ -10,6 +10,8 @@
 #include <array>
 #include <cstring>
 
+#include "netns/ns_file.h"
+
 namespace weir::netns::detail {
 
 namespace {
@@ -26,7 +28,6 @@ constexpr long kSysStatmount = 457;
 constexpr std::uint64_t kStatmountSbBasic = 0x01;
 constexpr std::uint64_t kStatmountMntRoot = 0x08;
 constexpr std::uint64_t kStatmountMntPoint = 0x10;
-constexpr std::uint64_t kNsfsMagic = 0x6e736673;
 
 struct InfoMnt {
   fanotify_event_info_header header;
