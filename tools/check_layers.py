@@ -19,8 +19,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 
 # The first folder decides the layer, or the first two; inside L1 sys stands below netns and bpf, and what measures
 # and tries netns above it; inside L3 the data plane stands below the features that read it.
-LAYERS = {"base": 0, "sys": 1, "netns": 1.5, "netns/bench": 1.7, "bpf": 1.5, "model": 2, "observe/dataplane": 2.5,
-          "observe": 3, "store": 3, "reason": 4, "steer": 4, "export": 5, "serve": 5, "lab": 5, "cli": 6}
+LAYERS = {"base": 0, "sys": 1, "netns": 1.5, "netns/bench": 1.7, "netns/torture": 1.7, "bpf": 1.5, "model": 2,
+          "observe/dataplane": 2.5, "observe": 3, "store": 3, "reason": 4, "steer": 4, "export": 5, "serve": 5, "lab": 5, "cli": 6}
 
 
 def layer(folder):

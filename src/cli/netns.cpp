@@ -44,6 +44,7 @@ void add_netns(CLI::App& app, Program& program) {
   add_netns_watch(*netns, program);
   add_netns_exec(*netns, program);
   add_netns_bench(*netns, program);
+  add_netns_torture(*netns, program);
 }
 
 }  // namespace weir::cli
