@@ -59,7 +59,8 @@ Json to_json(const netns::TortureReport& report) {
 }
 
 void print(const netns::TortureReport& report) {
-  fmt::print("{} in {:.1f} s, seed {}\n\n", report.broken == 0 ? "Nothing broke" : "BROKEN", report.seconds, report.seed);
+  fmt::print("{} in {:.1f} s, seed {}\n\n", report.broken == 0 ? "Nothing broke" : "BROKEN", report.seconds,
+             report.seed);
   const auto line = [](std::string_view what, std::uint64_t checked, std::uint64_t wrong, std::string_view how) {
     fmt::print("  {:<22} {:>12} checked  {:>6} {}\n", what, checked, wrong, how);
   };

@@ -33,13 +33,14 @@ class Torture : public ::testing::Test {
 };
 
 TEST_F(Torture, TheLibraryHolds) {
-  const Outcome ran = run_weir({"netns", "torture", "--for", "20s", "--namespaces", "256", "--json"},
-                               std::chrono::seconds(180));
+  const Outcome ran =
+      run_weir({"netns", "torture", "--for", "20s", "--namespaces", "256", "--json"}, std::chrono::seconds(180));
   const json report = json::parse(ran.out);
   EXPECT_EQ(ran.code, 0) << report.dump(1);
   EXPECT_EQ(report["schema"], "weir.torture/1");
   EXPECT_EQ(report["invariants_broken"], json::array()) << "seed " << report["seed"];
-  for (const char* wrong : {"wrong_namespace", "repeated_identities", "false_ready", "leaked_fds", "stalls", "broken"}) {
+  for (const char* wrong :
+       {"wrong_namespace", "repeated_identities", "false_ready", "leaked_fds", "stalls", "broken"}) {
     EXPECT_EQ(report[wrong], 0) << wrong;
   }
   for (const char* tried : {"switches", "sockets_checked", "homecomings_checked", "echoes_checked", "ready_checked",
@@ -86,9 +87,12 @@ TEST_F(Torture, ItEndsWhenItIsAskedTo) {
 }
 
 TEST_F(Torture, WrongWordsExitWithTwo) {
-  const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
-      {{"--namespaces", "0"}, "--namespaces"}, {{"--threads", "0"}, "--threads"}, {{"--for", "10"}, "--for"},
-      {{"--seed", "0"}, "--seed"},             {{"--seed", "x"}, "--seed"},       {{"--operations", "-1"}, "--operations"}};
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases{{{"--namespaces", "0"}, "--namespaces"},
+                                                                            {{"--threads", "0"}, "--threads"},
+                                                                            {{"--for", "10"}, "--for"},
+                                                                            {{"--seed", "0"}, "--seed"},
+                                                                            {{"--seed", "x"}, "--seed"},
+                                                                            {{"--operations", "-1"}, "--operations"}};
   for (const auto& [words, said] : cases) {
     std::vector<std::string> all{"netns", "torture"};
     all.insert(all.end(), words.begin(), words.end());
@@ -121,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(All, Mutant,
                                            "mutant_ignored_entry_error", "mutant_compared_by_inode",
                                            "mutant_compared_by_fd_number", "mutant_trusted_descriptor",
                                            "mutant_told_too_early"),
-                         [](const auto& info) { return info.param.substr(sizeof "mutant_" - 1); });
+                         [](const auto& each) { return each.param.substr(sizeof "mutant_" - 1); });
 
 TEST(Mutants, AllAreTried) {
   EXPECT_EQ(mutants().size(), 7U) << "a mutant was added: name it above";

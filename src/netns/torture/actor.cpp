@@ -98,8 +98,9 @@ void Actor::run() {
     ~AtTheEnd() { ended = true; }
   } const at_the_end{ended_};
   const std::uint64_t most = follows() ? 0 : stage_.options.operations;
+  const std::atomic<bool>& stop = follows() ? stage_.stop_following : stage_.stop;
   try {
-    while (!stage_.stop && (most == 0 || operations_ < most)) one_operation();
+    while (!stop && (most == 0 || operations_ < most)) one_operation();
   } catch (const std::exception& error) {
     broken("error", std::string("an exception came out of the library: ") + error.what());
   }

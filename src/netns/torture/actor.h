@@ -44,8 +44,9 @@ struct Stage {
   const TortureOptions& options;
   Ledger ledger;
   Pool pool;
-  std::uint64_t home = 0;  ///< of every thread, as the kernel said it in the beginning
-  std::atomic<bool> stop{false};
+  std::uint64_t home = 0;                   ///< of every thread, as the kernel said it in the beginning
+  std::atomic<bool> stop{false};            ///< for those that act
+  std::atomic<bool> stop_following{false};  ///< for those that answer them: afterwards
   Gate gate;
 };
 

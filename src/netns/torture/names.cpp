@@ -66,8 +66,9 @@ class Publisher final : public Actor {
  protected:
   Result<void> step(Dice& dice) override {
     const Order order = kOrders[dice.below(kOrders.size())];
-    const std::string name = "published-" + std::to_string(dice.below(4));
     const bool kept = !dice.one_in(4);
+    // Names are reused at once; but what is told of one that nobody waited for may come when it is another's already.
+    const std::string name = (kept ? "kept-" : "fleeting-") + std::to_string(dice.below(4));
     // `ip` costs ten times the others, and takes its own time to load.
     if (order == Order::ip && !dice.one_in(8)) return {};
     if (kept) meeting_->announce(meeting_->places.called(order, name));
@@ -141,9 +142,9 @@ class Watcher final : public Actor {
 Result<std::vector<std::unique_ptr<Actor>>> make_publisher_and_watchers(Stage& stage, const std::string& folder) {
   std::vector<std::unique_ptr<Actor>> actors;
   const auto meeting = std::make_shared<Meeting>(NamePlaces{folder + "/names", folder + "/store"});
-  for (const auto& [source, word] : {std::pair(RegistrySource::mount_events, "mount events"),
-                                     std::pair(RegistrySource::mountinfo, "mountinfo"),
-                                     std::pair(RegistrySource::directories, "directories")}) {
+  for (const auto& [source, word] :
+       {std::pair(RegistrySource::mount_events, "mount events"), std::pair(RegistrySource::mountinfo, "mountinfo"),
+        std::pair(RegistrySource::directories, "directories")}) {
     auto registry = Registry::open({.source = source, .directories = {meeting->places.names, "/run/netns"}});
     if (!registry) {
       if (registry.error().code != Errc::unsupported) return pass(std::move(registry));
@@ -151,7 +152,8 @@ Result<std::vector<std::unique_ptr<Actor>>> make_publisher_and_watchers(Stage& s
       continue;
     }
     meeting->join();
-    actors.push_back(std::make_unique<Watcher>(stage, std::string("watcher of ") + word, std::move(*registry), meeting));
+    actors.push_back(
+        std::make_unique<Watcher>(stage, std::string("watcher of ") + word, std::move(*registry), meeting));
   }
   actors.push_back(std::make_unique<Publisher>(stage, meeting));
   return actors;

@@ -64,7 +64,8 @@ const char* to_string(Order order) {
 }
 
 Result<void> touch(const std::string& path) {
-  if (!sys::Fd(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0)).valid()) return fail_errno(errno, path);
+  if (!sys::Fd(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0)).valid())
+    return fail_errno(errno, path);
   return {};
 }
 

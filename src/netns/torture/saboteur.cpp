@@ -4,14 +4,16 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
 
-#include "netns/torture/saboteur.h"
 #include "netns/torture/actors.h"
+#include "netns/torture/quarantine.h"
 #include "netns/torture/truth.h"
 
 namespace weir::netns::torture {
@@ -39,11 +41,11 @@ Result<void> Saboteur::step(Dice& dice) {
   ::poll(nullptr, 0, static_cast<int>(1 + dice.below(8)));
   ++stage_.ledger.faults_injected;
   const std::size_t what = dice.below(100);
-  if (what < 25) {
+  if (what < 30) {
     fail_to_enter(dice);
-  } else if (what < 50) {
+  } else if (what < 60) {
     fail_to_return(dice);
-  } else if (what < 75) {
+  } else if (what < 88) {
     return close_the_way_home(dice);
   } else if (what < 97) {
     run_out_of_descriptors(dice);

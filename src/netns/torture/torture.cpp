@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "netns/torture/actors.h"
-#include "netns/torture/saboteur.h"
+#include "netns/torture/quarantine.h"
 #include "netns/torture/truth.h"
 #include "sys/poll_until.h"
 
@@ -38,8 +38,8 @@ Result<void> leave_the_hosts_mounts() {
   if (::mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") != 0) {
     return with_hint(errno_error(errno, "a /run of its own"));
   }
-  for (const std::string& path :
-       {std::string("/run/netns"), std::string(kFolder), kFolder + std::string("/names"), kFolder + std::string("/store")}) {
+  for (const std::string& path : {std::string("/run/netns"), std::string(kFolder), kFolder + std::string("/names"),
+                                  kFolder + std::string("/store")}) {
     if (::mkdir(path.c_str(), 0755) != 0) return fail_errno(errno, path);
   }
   return {};
@@ -53,9 +53,10 @@ Result<void> allow_descriptors(const TortureOptions& options) {
   if (limit.rlim_cur >= wanted) return {};
   const rlim_t before = std::exchange(limit.rlim_cur, std::min(limit.rlim_max, wanted));
   if (limit.rlim_max < wanted || ::setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-    return fail(Errc::usage,
-                "so many namespaces need " + std::to_string(wanted) + " open files; the limit is " + std::to_string(before),
-                "ulimit -n " + std::to_string(wanted) + ", or fewer namespaces");
+    return fail(
+        Errc::usage,
+        "so many namespaces need " + std::to_string(wanted) + " open files; the limit is " + std::to_string(before),
+        "ulimit -n " + std::to_string(wanted) + ", or fewer namespaces");
   }
   return {};
 }
@@ -161,21 +162,24 @@ class Watchdog {
   std::uint64_t stalls_ = 0;
 };
 
-/// Ends what has not ended; a thread that does not is left behind and counted.
+/// Ends those that act, then those that answer them; a thread that does not end is left behind and counted.
 std::uint64_t join_all(Company& company, std::vector<std::thread>& threads) {
-  company.stage.stop = true;
   const auto deadline = Steady::now() + 60s;
   std::uint64_t left_behind = 0;
-  for (std::size_t i = 0; i < threads.size(); ++i) {
-    Actor& actor = *company.actors[i];
-    if (sys::poll_until(deadline, [&] { return actor.ended(); })) {
-      threads[i].join();
-      if (actor.completed()) continue;
-      company.stage.ledger.broken({"home", actor.name(), actor.operations(), "the thread was lost"});
-    } else {
-      threads[i].detach();
-      ++left_behind;
-      company.stage.ledger.broken({"progress", actor.name(), actor.operations(), "the thread does not end"});
+  for (const bool following : {false, true}) {
+    (following ? company.stage.stop_following : company.stage.stop) = true;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+      Actor& actor = *company.actors[i];
+      if (actor.follows() != following) continue;
+      if (sys::poll_until(deadline, [&] { return actor.ended(); })) {
+        threads[i].join();
+        if (actor.completed()) continue;
+        company.stage.ledger.broken({"home", actor.name(), actor.operations(), "the thread was lost"});
+      } else {
+        threads[i].detach();
+        ++left_behind;
+        company.stage.ledger.broken({"progress", actor.name(), actor.operations(), "the thread does not end"});
+      }
     }
   }
   return left_behind;
@@ -228,7 +232,9 @@ Result<TortureReport> run_torture(const TortureOptions& options, const std::func
   watchdog.watch(stop);
   const std::uint64_t left_behind = join_all(*company, threads);
 
-  TortureReport report{.seed = options.seed, .stalls = watchdog.stalls() + left_behind};
+  TortureReport report;
+  report.seed = options.seed;
+  report.stalls = watchdog.stalls() + left_behind;
   report.seconds = std::chrono::duration<double>(Steady::now() - began).count();
   for (const auto& actor : company->actors) report.actors.push_back(actor->report());
   if (left_behind == 0) {

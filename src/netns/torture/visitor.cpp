@@ -139,7 +139,8 @@ Result<void> Visitor::read_mark(Dice& dice) {
   if (!mark) return std::unexpected(mark.error());
   if (*mark != tenant->mark) {
     ++stage_.ledger.wrong_namespace;
-    broken("sysctl", "namespace id " + std::to_string(tenant->id) + " should have mark " + tenant->mark + ", not " + *mark);
+    broken("sysctl",
+           "namespace id " + std::to_string(tenant->id) + " should have mark " + tenant->mark + ", not " + *mark);
   }
   return {};
 }
@@ -152,10 +153,14 @@ Result<void> Visitor::be_moved_by_a_stranger(Dice& dice) {
   if (!home) return pass(std::move(home));
   if (::setns(there->ns.fd(), CLONE_NEWNET) != 0) return fail_errno(errno, "setns");
   auto known = resync();
-  if (known) known = run_in(elsewhere->ns, [&]() -> Result<void> {
-    check_here(elsewhere->id, "after a stranger's switch");
-    return {};
-  }, Mode::strict);
+  if (known)
+    known = run_in(
+        elsewhere->ns,
+        [&]() -> Result<void> {
+          check_here(elsewhere->id, "after a stranger's switch");
+          return {};
+        },
+        Mode::strict);
   if (::setns(home->fd(), CLONE_NEWNET) != 0) return fail_errno(errno, "setns");
   while (!resync()) {
     // Descriptors are scarce: until it is known where the thread is, nothing else may be done with it.
@@ -170,11 +175,14 @@ Result<void> Visitor::fork_inside(Dice& dice) {
   const std::uint64_t outside = worker() ? detail::thread_state.here : stage_.home;
   pid_t child = -1;
   bool in_child = false;
-  auto done = run_in(tenant->ns, [&]() -> Result<void> {
-    child = ::fork();
-    in_child = child == 0;
-    return {};
-  }, Mode::strict);
+  auto done = run_in(
+      tenant->ns,
+      [&]() -> Result<void> {
+        child = ::fork();
+        in_child = child == 0;
+        return {};
+      },
+      Mode::strict);
   if (in_child) {
     const auto here = of_this_thread();
     const bool fine = !here || here == stage_.home || (worker() && (here == outside || here == tenant->id));

@@ -1,3 +1,5 @@
+#include "netns/torture/quarantine.h"
+
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -11,7 +13,6 @@
 
 #include "netns/netns.h"
 #include "netns/torture/ledger.h"
-#include "netns/torture/saboteur.h"
 
 namespace weir::netns::torture {
 
@@ -37,7 +38,8 @@ Result<void> forbid_setns(int fd, bool only_this_one) {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNumber),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setns, 0, 2),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kFirst),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(fd), when_equal, static_cast<unsigned char>(1 - when_equal)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(fd), when_equal,
+               static_cast<unsigned char>(1 - when_equal)),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
   }};
