@@ -136,7 +136,7 @@ void add_netns_bench(CLI::App& netns, Program& program) {
   command->add_option("--only", options->only, "Only these parts: switching, sockets, echo")->delimiter(',');
   command->add_option("--connections", options->measure.connections, "Of each way to serve an echo (default 1024)")
       ->check(CLI::Range(1, 100'000));
-  command->add_option("--rounds", options->measure.rounds, "Of the echo; the more, the surer (default 31)")
+  command->add_option("--rounds", options->measure.rounds, "Of the echo; the more, the surer (default 21)")
       ->check(CLI::Range(1, 10'000));
   command->add_option("--sockets", options->sockets,
                       "How many to open elsewhere and ask for their namespace, 1e9 for instance (default 200000)");

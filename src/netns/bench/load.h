@@ -36,7 +36,7 @@ class EchoLoad {
   EchoLoad(sys::Fd epoll, std::uint64_t seed) : epoll_(std::move(epoll)), random_(seed) {}
   /// Sends on a connection that waits for nothing, drawn at random.
   Result<void> send_one();
-  Result<void> receive(std::size_t client);
+  Result<void> receive(std::size_t which);
 
   sys::Fd epoll_;
   std::mt19937_64 random_;

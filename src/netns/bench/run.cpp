@@ -63,7 +63,8 @@ Result<void> run_echo(const Options& options, std::span<const Netns> places, Rep
 /// What the run needs at its largest.
 std::size_t descriptors(const Options& options, const Report& report) {
   constexpr std::size_t kOwn = 256;
-  return kOwn + options.namespaces + (options.echo ? echo_descriptors(echo_plan(options, report), options.namespaces) : 0);
+  return kOwn + options.namespaces +
+         (options.echo ? echo_descriptors(echo_plan(options, report), options.namespaces) : 0);
 }
 
 }  // namespace
