@@ -111,7 +111,7 @@ Result<Exit> run_bench(const BenchOptions& options) {
   if (!report) return pass(std::move(report));
   std::optional<Verdict> verdict;
   if (before && !report->interrupted) {
-    verdict = netns::bench::judge(before->in_getppids, report->gate->in_getppids, {.seed = measure.seed});
+    verdict = netns::bench::judge(*before, *report->gate, {.seed = measure.seed});
   }
   if (options.json) {
     std::cout << netns_bench_json(*report, verdict).dump(2) << '\n';

@@ -98,6 +98,11 @@ std::string gate_text(const Report& report, const std::optional<Verdict>& verdic
   if (!verdict) return text + "; --save FILE keeps it, --baseline FILE compares\n";
   text += fmt::format(", {:.3f} times the baseline's [{:.3f} .. {:.3f}]: ", verdict->ratio.value,
                       verdict->ratio.interval.low, verdict->ratio.interval.high);
+  if (!verdict->calm) {
+    return text +
+           fmt::format("undecided, because a getppid takes {:.0f} ns and not what it took then; repeat it calmly\n",
+                       report.gate->getppid_ns);
+  }
   if (verdict->worse) return text + fmt::format("WORSE by more than {:.0f} %\n", percent(1 + verdict->tolerance));
   return text + (verdict->better ? "better; --save writes a new baseline\n" : "no worse\n");
 }
@@ -150,6 +155,7 @@ Json gate_json(const Report& report, const std::optional<Verdict>& verdict) {
   if (!report.gate) return nullptr;
   Json gate = {{"namespaces", report.gate->namespaces},
                {"switch_in_getppids", netns::bench::median(report.gate->in_getppids)},
+               {"getppid_ns", report.gate->getppid_ns},
                {"rounds", report.gate->in_getppids.size()},
                {"ratio", nullptr}};
   if (!verdict) return gate;
@@ -158,6 +164,7 @@ Json gate_json(const Report& report, const std::optional<Verdict>& verdict) {
   gate["tolerance"] = verdict->tolerance;
   gate["worse"] = verdict->worse;
   gate["better"] = verdict->better;
+  gate["calm"] = verdict->calm;
   return gate;
 }
 

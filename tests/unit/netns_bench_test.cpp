@@ -133,7 +133,19 @@ TEST(BenchGate, LargeButUncertainIsNoRegression) {
 }
 
 Baseline baseline() {
-  return {.key = {"6.18.44", "AMD EPYC", "release"}, .namespaces = 16, .in_getppids = {8.5, 8.25, 9}};
+  return {
+      .key = {"6.18.44", "AMD EPYC", "release"}, .namespaces = 16, .getppid_ns = 164, .in_getppids = {8.5, 8.25, 9}};
+}
+
+TEST(BenchGate, AMachineAtAnotherSpeedDecidesNothing) {
+  const Baseline then = baseline();
+  Baseline now = then;
+  for (double& sample : now.in_getppids) sample *= 1.2;
+  EXPECT_TRUE(judge(then, now).worse);
+  now.getppid_ns *= 1.3;
+  EXPECT_FALSE(judge(then, now).worse);
+  EXPECT_FALSE(judge(then, now).calm);
+  EXPECT_FALSE(judge(now, then).better);
 }
 
 TEST(BenchGate, ABaselineIsReadAsItWasWritten) {
@@ -141,6 +153,7 @@ TEST(BenchGate, ABaselineIsReadAsItWasWritten) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->key, baseline().key);
   EXPECT_EQ(read->namespaces, 16U);
+  EXPECT_EQ(read->getppid_ns, 164);
   EXPECT_THAT(read->in_getppids, ElementsAre(8.5, 8.25, 9));
 }
 

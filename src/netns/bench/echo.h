@@ -35,8 +35,8 @@ struct EchoPlan {
   std::size_t connections = 1024;  ///< of each configuration
   std::size_t outstanding = 64;
   int rounds = 21;
-  int warm_up = 3000;       ///< echoes at the beginning of a turn, not measured
-  int operations = 10'000;  ///< measured, in a turn
+  int warm_up = 2000;     ///< echoes at the beginning of a turn, not measured
+  int operations = 8000;  ///< measured, in a turn
   std::uint64_t seed = 1;
   int server_cpu = 0;
   int load_cpu = 0;

@@ -1,6 +1,7 @@
 #include "netns/bench/gate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -46,6 +47,7 @@ std::string Baseline::json() const {
   const Json document = {{"schema", kSchema},
                          {"key", {{"kernel", key.kernel}, {"cpu", key.cpu}, {"build", key.build}}},
                          {"namespaces", namespaces},
+                         {"getppid_ns", getppid_ns},
                          {"switch_in_getppids", in_getppids}};
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -63,8 +65,10 @@ Result<Baseline> Baseline::parse(std::string_view json) {
     baseline.key = {key.at("kernel").get<std::string>(), key.at("cpu").get<std::string>(),
                     key.at("build").get<std::string>()};
     baseline.namespaces = document.at("namespaces").get<std::size_t>();
+    baseline.getppid_ns = document.at("getppid_ns").get<double>();
     baseline.in_getppids = document.at("switch_in_getppids").get<std::vector<double>>();
     const auto sound = [](double sample) { return sample > 0; };
+    if (!sound(baseline.getppid_ns)) return refuse("getppid_ns is not positive");
     if (baseline.in_getppids.empty() || !std::ranges::all_of(baseline.in_getppids, sound)) {
       return refuse("switch_in_getppids has no positive samples");
     }
@@ -78,6 +82,15 @@ Verdict judge(std::span<const double> then, std::span<const double> now, const B
   Verdict verdict{.ratio = ratio_of_medians(now, then, bootstrap), .tolerance = tolerance};
   verdict.worse = verdict.ratio.value > 1 + tolerance && verdict.ratio.interval.low > 1;
   verdict.better = verdict.ratio.value < 1 / (1 + tolerance) && verdict.ratio.interval.high < 1;
+  return verdict;
+}
+
+Verdict judge(const Baseline& then, const Baseline& now, const Bootstrap& bootstrap) {
+  Verdict verdict = judge(std::span<const double>(then.in_getppids), now.in_getppids, bootstrap);
+  constexpr double kSameSpeed = 0.08;
+  verdict.calm = std::abs(now.getppid_ns / then.getppid_ns - 1) <= kSameSpeed;
+  verdict.worse = verdict.worse && verdict.calm;
+  verdict.better = verdict.better && verdict.calm;
   return verdict;
 }
 

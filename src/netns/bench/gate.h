@@ -29,6 +29,7 @@ Result<GateKey> gate_key(const sys::FileTree& root);
 struct Baseline {
   GateKey key;
   std::size_t namespaces = 0;       ///< among which the visits went
+  double getppid_ns = 0;            ///< how quick the machine was
   std::vector<double> in_getppids;  ///< one a round
 
   [[nodiscard]] std::string json() const;
@@ -44,11 +45,16 @@ struct Verdict {
   double tolerance = kGateTolerance;
   bool worse = false;
   bool better = false;  ///< the same the other way round: time for a new baseline
+  bool calm = true;     ///< false: a getppid took much longer or shorter than then, so that nothing was decided
 };
 
 /// Compares samples; either may be the shorter one.
 Verdict judge(std::span<const double> then, std::span<const double> now, const Bootstrap& bootstrap = {},
               double tolerance = kGateTolerance);
+
+/// The same of two baselines. Undecided when a getppid takes another time now: then the machine is not as it was, and
+/// costs in getppids differ for that reason alone.
+Verdict judge(const Baseline& then, const Baseline& now, const Bootstrap& bootstrap = {});
 
 /// Errc::usage when a baseline is of another kernel, CPU or build, or of another number of namespaces.
 Result<void> comparable(const Baseline& then, const GateKey& key, std::size_t namespaces);

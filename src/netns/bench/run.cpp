@@ -1,7 +1,6 @@
 #include "netns/bench/run.h"
 
 #include <algorithm>
-#include <array>
 
 namespace weir::netns::bench {
 
@@ -26,9 +25,8 @@ Result<void> run_switching(const Options& options, std::span<const Netns> places
     const auto among = places.first(std::min(kGateNamespaces, places.size()));
     auto visits = visiting(among, options.seed);
     if (!visits) return pass(std::move(visits));
-    const std::array operations{std::move(*visits)};
-    auto samples = in_getppids(operations, {.rounds = std::max(options.rounds, RatioPlan{}.rounds)}, stop);
-    report.gate = Baseline{report.machine, among.size(), std::move(samples[0])};
+    InGetppids costs = in_getppids(std::span(&*visits, 1), {}, stop);
+    report.gate = Baseline{report.machine, among.size(), costs.getppid_ns, std::move(costs.samples.front())};
     return {};
   });
 }

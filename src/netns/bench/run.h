@@ -26,7 +26,7 @@ struct Options {
   bool sockets = true;
   std::uint64_t checked_sockets = 200'000;
   std::size_t connections = 1024;
-  int rounds = 21;  ///< of the echo, and of the gate's samples at least
+  int rounds = 21;  ///< of the echo
   std::uint64_t seed = 1;
 };
 
