@@ -47,12 +47,12 @@ std::vector<double> rounds(std::mt19937_64& random, double truth, double spread 
 TEST(BenchStatistics, TheIntervalHoldsTheTruthAsOftenAsItSays) {
   std::mt19937_64 random(7);
   std::normal_distribution<double> normal(100, 5);
-  constexpr int kTrials = 400;
+  constexpr int kTrials = 300;
   int held = 0;
   for (int trial = 0; trial < kTrials; ++trial) {
     std::vector<double> values(31);
     for (double& value : values) value = normal(random);
-    const Interval interval = median_interval(values, {.seed = static_cast<std::uint64_t>(trial), .resamples = 500});
+    const Interval interval = median_interval(values, {.seed = static_cast<std::uint64_t>(trial), .resamples = 200});
     held += interval.low <= 100 && 100 <= interval.high ? 1 : 0;
   }
   EXPECT_GE(held, kTrials * 90 / 100);
@@ -93,13 +93,13 @@ int alarms(double slowdown, int comparisons) {
   for (int i = 0; i < comparisons; ++i) {
     const auto then = rounds(random, 8.5 * std::exp(run(random)));
     const auto now = rounds(random, 8.5 * slowdown * std::exp(run(random)));
-    count += judge(then, now, {.seed = static_cast<std::uint64_t>(i), .resamples = 500}).worse ? 1 : 0;
+    count += judge(then, now, {.seed = static_cast<std::uint64_t>(i), .resamples = 200}).worse ? 1 : 0;
   }
   return count;
 }
 
 TEST(BenchGate, NoiseIsNoRegression) {
-  EXPECT_LE(alarms(1.0, 1000), 20);
+  EXPECT_LE(alarms(1.0, 500), 10);
 }
 
 TEST(BenchGate, TenPercentIsOne) {
@@ -114,7 +114,7 @@ TEST(BenchGate, FivePercentInterleavedIsSeenWithASmallerTolerance) {
   std::mt19937_64 random(1);
   int seen = 0;
   for (std::uint64_t i = 0; i < 100; ++i) {
-    seen += judge(rounds(random, 8), rounds(random, 8 * 1.05), {.seed = i, .resamples = 500}, 0.02).worse ? 1 : 0;
+    seen += judge(rounds(random, 8), rounds(random, 8 * 1.05), {.seed = i, .resamples = 200}, 0.02).worse ? 1 : 0;
   }
   EXPECT_GE(seen, 95);
 }
