@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,9 @@ def ninja_deps(build):
 
 def files_of(entry, deps):
     """Every file of the project that goes into the unit."""
-    included = [pathlib.Path(entry["directory"], name).resolve() for name in deps.get(entry.get("output", ""), [])]
+    words = shlex.split(entry["command"])
+    output = words[words.index("-o") + 1]
+    included = [pathlib.Path(entry["directory"], name).resolve() for name in deps[output]]
     return sorted(p for p in {pathlib.Path(entry["file"]), *included} if p.is_relative_to(ROOT) and p.exists())
 
 
