@@ -87,10 +87,14 @@ class Netns {
   static Result<void> remove_named(const std::string& name);
 
   Netns(Netns&& other) noexcept
-      : fd_(std::move(other.fd_)), id_(std::exchange(other.id_, kNoId)), weak_(std::exchange(other.weak_, false)) {}
+      : fd_(std::move(other.fd_)),
+        id_(std::exchange(other.id_, kNoId)),
+        inum_(std::exchange(other.inum_, 0)),
+        weak_(std::exchange(other.weak_, false)) {}
   Netns& operator=(Netns&& other) noexcept {
     fd_ = std::move(other.fd_);
     id_ = std::exchange(other.id_, kNoId);
+    inum_ = std::exchange(other.inum_, 0);
     weak_ = std::exchange(other.weak_, false);
     return *this;
   }
@@ -100,6 +104,8 @@ class Netns {
 
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  /// Its inode number in nsfs: no identity, but as long as this handle lives no other namespace has it.
+  [[nodiscard]] std::uint32_t inum() const noexcept { return inum_; }
   /// Whether id() is only an inode number; see DurableId::weak. While this handle lives it is unique all the same.
   [[nodiscard]] bool weak() const noexcept { return weak_; }
   /// What to write down to find the namespace again.
@@ -112,9 +118,11 @@ class Netns {
  private:
   /// Of a handle that was moved from: no namespace has it, so entering it fails.
   static constexpr std::uint64_t kNoId = ~std::uint64_t{0};
-  Netns(Fd fd, std::uint64_t id, bool weak) noexcept : fd_(std::move(fd)), id_(id), weak_(weak) {}
+  Netns(Fd fd, std::uint64_t id, std::uint32_t inum, bool weak) noexcept
+      : fd_(std::move(fd)), id_(id), inum_(inum), weak_(weak) {}
   Fd fd_;
   std::uint64_t id_ = kNoId;
+  std::uint32_t inum_ = 0;
   bool weak_ = false;
 };
 
@@ -133,6 +141,7 @@ struct Home;
 struct ThreadState {
   std::uint64_t here = 0;  ///< id of the namespace that the thread is in; 0: not asked yet
   int here_fd = -1;        ///< a descriptor of it; -1: home, or nobody knows one
+  std::uint32_t here_inum = 0;
   std::uint32_t depth = 0;
   const Home* home = nullptr;
   std::uint32_t socket_audit_in = 0;  ///< how many until the next one is looked at; see set_audit_interval()
@@ -148,12 +157,15 @@ extern constinit thread_local ThreadState thread_state __attribute__((tls_model(
 struct Visit {
   Visit() = default;
   /// Where the thread is already.
-  Visit(ThreadState& state, const Netns& ns) noexcept : thread(&state), from_fd(state.here_fd) {
+  Visit(ThreadState& state, const Netns& ns) noexcept
+      : thread(&state), from_fd(state.here_fd), from_inum(state.here_inum) {
     state.here_fd = ns.fd();
+    state.here_inum = ns.inum();
     ++state.depth;
   }
   ThreadState* thread = nullptr;
   int from_fd = -1;
+  std::uint32_t from_inum = 0;
   bool switched = false;
   bool stays = false;
   std::uint64_t from = 0;
@@ -194,6 +206,7 @@ class [[nodiscard]] Scope {
       return;
     }
     thread.here_fd = visit_.from_fd;
+    thread.here_inum = visit_.from_inum;
     --thread.depth;
   }
 
@@ -233,8 +246,9 @@ QuarantineHandler set_quarantine_handler(QuarantineHandler handler) noexcept;
 Result<std::thread> start_worker(std::function<void()> body);
 
 /// How much is believed. Every n-th socket of open_socket() is asked for its namespace (SO_NETNS_COOKIE, 0.3 us), and
-/// before every n-th switch the descriptor is asked whether it still stands for the namespace (NS_GET_ID, 0.2 us): 1 in
-/// debug builds, 1024 otherwise, 0: never. A socket in a wrong namespace is closed and reported, never handed out.
+/// before every n-th switch the descriptor is asked whether it still stands for the namespace (NS_GET_ID, 0.2 us; its
+/// inode where the kernel lacks that): 1 in debug builds, 1024 otherwise, 0: never. A socket in a wrong namespace is
+/// closed and reported, never handed out.
 void set_audit_interval(std::uint32_t operations) noexcept;
 
 /// A socket made in `ns`; the calling thread is at home before and after. Flags: SOCK_CLOEXEC is always added.

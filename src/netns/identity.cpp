@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -130,9 +131,7 @@ Result<DurableId> DurableId::parse(std::string_view text) {
 Result<DurableId> Netns::durable() const {
   auto boot = this_boot();
   if (!boot) return pass(std::move(boot));
-  auto inode = detail::ns_inode(fd_.get());
-  if (!inode) return pass(std::move(inode));
-  return DurableId{*boot, id_, static_cast<std::uint32_t>(*inode), weak_};
+  return DurableId{*boot, id_, inum_, weak_};
 }
 
 Result<Netns> Netns::reopen(const DurableId& id) {
@@ -145,10 +144,17 @@ Result<Netns> Netns::reopen(const DurableId& id) {
   auto ns = reopen_by_handle(id);
   if (ns && ns->id() != id.id) return fail(Errc::not_found, "network namespace " + id.text() + " is gone");
   if (ns || ns.error().code != Errc::unsupported) return ns;
-  auto entries = list(nullptr, 16);
+  std::vector<Error> unreadable;
+  auto entries = detail::list_entries(unreadable, 16);
   if (!entries) return pass(std::move(entries));
   for (const Entry& entry : *entries) {
     if (entry.id == id.id) return netns::open(entry);
+  }
+  const auto hidden = std::ranges::find(unreadable, Errc::permission, &Error::code);
+  if (hidden != unreadable.end()) {
+    return fail(Errc::permission,
+                "whether network namespace " + id.text() + " still is there cannot be told: " + hidden->message,
+                "run as root (CAP_SYS_ADMIN in the initial user namespace)");
   }
   return fail(Errc::not_found, "no network namespace with a name or a process is " + id.text());
 }

@@ -90,15 +90,12 @@ std::string Entry::display() const {
   return names.empty() ? "id:" + std::to_string(id) : names.front();
 }
 
-Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_t max_pids) {
+Result<std::vector<Entry>> detail::list_entries(std::vector<Error>& unreadable, std::size_t max_pids) {
   Listing listing(max_pids);
-  const auto report = [&](const std::string& text) {
-    if (unreadable != nullptr) unreadable->push_back(text);
-  };
   if (auto initial = listing.entry_of(detail::initial_path())) {
     (*initial)->initial = true;
   } else {
-    report("init: " + initial.error().message);
+    unreadable.push_back(std::move(initial).error().with_context("init"));
   }
   auto names = detail::named();
   if (!names) return pass(std::move(names));
@@ -107,7 +104,7 @@ Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_
     if (entry) {
       (*entry)->names.push_back(name);
     } else if (entry.error().code != Errc::not_found) {
-      report(entry.error().message);
+      unreadable.push_back(std::move(entry).error());
     }
   }
   auto pids = all_pids();
@@ -121,9 +118,21 @@ Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_
       ++refused;
     }
   }
-  if (refused > 0)
-    report(std::to_string(refused) + (refused == 1 ? " process" : " processes") + " that this user may not look into");
+  if (refused > 0) {
+    const char* noun = refused == 1 ? " process" : " processes";
+    unreadable.push_back(
+        {Errc::permission, std::to_string(refused) + noun + " that this user may not look into", {}, EACCES});
+  }
   return std::move(listing).take();
+}
+
+Result<std::vector<Entry>> list(std::vector<std::string>* unreadable, std::size_t max_pids) {
+  std::vector<Error> errors;
+  auto entries = detail::list_entries(errors, max_pids);
+  if (unreadable != nullptr) {
+    for (Error& error : errors) unreadable->push_back(std::move(error.message));
+  }
+  return entries;
 }
 
 Result<Netns> open(const Entry& entry) {

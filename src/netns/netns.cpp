@@ -123,13 +123,13 @@ Result<Netns> Netns::from_fd(sys::Fd fd) {
   }
   auto identity = detail::ns_id(fd.get());
   if (!identity) return pass(std::move(identity));
-  return Netns(std::move(fd), identity->id, identity->weak);
+  return Netns(std::move(fd), identity->id, identity->inum, identity->weak);
 }
 
 Result<Netns> Netns::duplicate() const {
   Fd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy.valid()) return fail_errno(errno, "another handle of network namespace id " + std::to_string(id_));
-  return Netns(std::move(copy), id_, weak_);
+  return Netns(std::move(copy), id_, inum_, weak_);
 }
 
 Result<Netns> Netns::of_pid(pid_t pid) {

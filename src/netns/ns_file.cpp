@@ -73,23 +73,41 @@ Result<std::uint64_t> ns_cookie(int fd) {
   return cookie;
 }
 
-Result<std::uint64_t> ns_inode(int fd) {
+Result<std::uint32_t> ns_inode(int fd) {
   struct stat st {};
   if (::fstat(fd, &st) != 0) return fail_errno(errno, "the inode of a network namespace");
-  return st.st_ino;
+  return static_cast<std::uint32_t>(st.st_ino);
 }
 
+namespace {
+
+/// ENOTTY: before 6.18. EINVAL: nsfs of 6.11 to 6.17 knows the magic number, but not this request.
+bool has_no_ids(int err) noexcept {
+  return err == ENOTTY || err == EINVAL || err == EOPNOTSUPP;
+}
+
+}  // namespace
+
 Result<Identity> ns_id(int fd) {
+  auto inum = ns_inode(fd);
+  if (!inum) return pass(std::move(inum));
   std::uint64_t id = 0;
-  if (::ioctl(fd, kNsGetId, &id) == 0) return Identity{id, false};
-  // ENOTTY: before 6.18. EINVAL: nsfs of 6.11 to 6.17 knows the magic number, but not this request.
-  if (errno != ENOTTY && errno != EINVAL && errno != EOPNOTSUPP) return fail_errno(errno, "NS_GET_ID");
+  if (::ioctl(fd, kNsGetId, &id) == 0) return Identity{id, *inum, false};
+  if (!has_no_ids(errno)) return fail_errno(errno, "NS_GET_ID");
   auto cookie = ns_cookie(fd);
-  if (cookie) return Identity{*cookie, false};
+  if (cookie) return Identity{*cookie, *inum, false};
   if (cookie.error().code != Errc::unsupported) return pass(std::move(cookie));
-  auto inode = ns_inode(fd);
-  if (!inode) return pass(std::move(inode));
-  return Identity{*inode, true};
+  return Identity{*inum, *inum, true};
+}
+
+bool leads_to(int fd, std::uint64_t id, std::uint32_t inum) noexcept {
+  std::uint64_t is = 0;
+  if (::ioctl(fd, kNsGetId, &is) == 0) return is == id;
+  if (!has_no_ids(errno)) return false;
+  struct statfs fs {};
+  struct stat st {};
+  return ::fstatfs(fd, &fs) == 0 && static_cast<std::uint64_t>(fs.f_type) == kNsfsMagic && ::fstat(fd, &st) == 0 &&
+         st.st_ino == inum;
 }
 
 std::string initial_path() {

@@ -24,6 +24,7 @@ constinit thread_local ThreadState thread_state;
 /// when a return with the first fails, and stands far from where careless code closes what is not its own.
 struct Home {
   std::uint64_t id = 0;
+  std::uint32_t inum = 0;
   mutable std::atomic<int> fd{-1};
   int spare = -1;
 
@@ -33,8 +34,7 @@ struct Home {
   ~Home() {
     // Only what still is ours: other code may have closed these numbers and been given them again.
     for (const int mine : {fd.load(), spare}) {
-      const auto is = ns_id(mine);
-      if (is && is->id == id) ::close(mine);
+      if (leads_to(mine, id, inum)) ::close(mine);
     }
   }
 };
@@ -89,6 +89,7 @@ Result<std::shared_ptr<Home>> home_of(const Netns& ns) {
   if (!spare) return pass(std::move(spare));
   auto home = std::make_shared<Home>();
   home->id = ns.id();
+  home->inum = ns.inum();
   home->fd = std::move(*first).release();
   home->spare = std::move(*spare).release();
   known = home;
@@ -122,20 +123,13 @@ constexpr std::uint32_t kAuditInterval = 1;
 #endif
 std::atomic<std::uint32_t> audit_interval{kAuditInterval};
 
-/// Whether a descriptor still stands for the namespace that it is held for: other code may have closed it and been
-/// given its number again.
-bool leads_to(int fd, std::uint64_t id) {
-  const auto is = ns_id(fd);
-  return is && is->id == id;
-}
-
-bool go(int fd, std::uint64_t id, bool audited) {
-  return (!audited || leads_to(fd, id)) && ::setns(fd, CLONE_NEWNET) == 0;
+bool go(int fd, std::uint64_t id, std::uint32_t inum, bool audited) {
+  return (!audited || leads_to(fd, id, inum)) && ::setns(fd, CLONE_NEWNET) == 0;
 }
 
 bool go_home(const Home& home, bool audited) {
-  if (go(home.fd.load(std::memory_order_relaxed), home.id, audited)) return true;
-  if (!go(home.spare, home.id, true)) return false;
+  if (go(home.fd.load(std::memory_order_relaxed), home.id, home.inum, audited)) return true;
+  if (!go(home.spare, home.id, home.inum, true)) return false;
   // The number of the first one is another's by now: left alone.
   if (auto copy = high_copy(home.spare, kFirstFromTop)) home.fd = std::move(*copy).release();
   return true;
@@ -179,7 +173,7 @@ Result<void> enter(Visit& visit, const Netns& ns, Mode mode) {
     visit = Visit(thread, ns);
     return {};
   }
-  if (audit_due(thread.entry_audit_in) && !leads_to(ns.fd(), ns.id())) {
+  if (audit_due(thread.entry_audit_in) && !leads_to(ns.fd(), ns.id(), ns.inum())) {
     return fail(Errc::failed, "the descriptor of network namespace id " + std::to_string(ns.id()) +
                                   " no longer stands for it: other code has closed it");
   }
@@ -211,12 +205,13 @@ void leave(const Visit& visit) {
   }
   const bool to_home = thread.depth == 0 || visit.from == thread.home->id;
   const bool audited = audit_due(thread.return_audit_in);
-  const bool back = to_home ? go_home(*thread.home, audited) : go(visit.from_fd, visit.from, audited);
+  const bool back = to_home ? go_home(*thread.home, audited) : go(visit.from_fd, visit.from, visit.from_inum, audited);
   if (!back) {
     quarantine(thread, {Errc::failed, "a thread cannot return to its network namespace", {}, errno});
   }
   thread.here = to_home ? thread.home->id : visit.from;
   thread.here_fd = visit.from_fd;
+  thread.here_inum = visit.from_inum;
 }
 
 Result<void> ask_home() {
