@@ -87,8 +87,8 @@ std::string echo_text(const Report& report) {
     text += fmt::format("  {:>10}  {:<15}  {:>9.0f}  {:>9}  {:>13.1f}  {}\n", row.namespaces, word_of(row.method),
                         row.cpu_ns_per_op, format_count(row.ops_per_s), row.events_per_wait, overhead(row.cost));
   }
-  return text +
-         fmt::format("  {:>10}  {:<15}  {:>9}  {:>9}  {:>13}  {}\n", 1, "control", "", "", "", overhead(of.control));
+  text += fmt::format("  {:>10}  {:<15}  {:>9}  {:>9}  {:>13}  {}\n", 1, "control", "", "", "", overhead(of.control));
+  return text + fmt::format("  what the library adds to a bare epoll loop: {}\n", overhead(of.library));
 }
 
 std::string gate_text(const Report& report, const std::optional<Verdict>& verdict) {
@@ -212,7 +212,9 @@ Json netns_bench_json(const Report& report, const std::optional<Verdict>& verdic
                               {"outstanding", of->outstanding},
                               {"rounds", of->rounds},
                               {"control_overhead_pct", percent(of->control.value)},
-                              {"control_ci_pct", ci_json(of->control)}};
+                              {"control_ci_pct", ci_json(of->control)},
+                              {"library_overhead_pct", percent(of->library.value)},
+                              {"library_ci_pct", ci_json(of->library)}};
   }
   document["gate"] = gate_json(report, verdict);
   return document;

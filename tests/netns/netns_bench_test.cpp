@@ -153,7 +153,7 @@ TEST_F(NetnsBench, TheEchoMeasuresEveryMethodOnBothSides) {
                       .load_cpu = cpus.front()};
   on_last_cpu([&]() -> Result<void> {
     const Echo echo = value(measure_echo(places, plan, kNever));
-    EXPECT_EQ(echo.rows.size(), 6U);
+    EXPECT_EQ(echo.rows.size(), 8U);
     EXPECT_EQ(echo.rounds, 3);
     EXPECT_EQ(echo.rows.front().cost.value, 1);
     for (const EchoCost& row : echo.rows) {
@@ -206,7 +206,7 @@ TEST_F(NetnsBenchCommand, MeasuresAllAndLeavesNothing) {
   EXPECT_EQ(document["schema"], "weir.netns_bench/1");
   EXPECT_TRUE(document["switch_decision_ns"].is_number());
   EXPECT_EQ(document["switch_ns"].size(), 2U);
-  EXPECT_EQ(document["echo"].size(), 6U);
+  EXPECT_EQ(document["echo"].size(), 8U);
   EXPECT_EQ(document["socket_check"]["sockets"], 1000);
   EXPECT_EQ(document["socket_check"]["wrong_namespace"], 0);
   EXPECT_EQ(document["memory"]["namespaces"], 8);

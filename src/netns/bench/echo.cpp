@@ -61,7 +61,8 @@ class Connection final : public Source {
     switches_ = method == EchoMethod::setns_per_event;
   }
 
-  void ready(std::uint32_t /*events*/) override {
+  void ready(std::uint32_t /*events*/) override { echo(); }
+  void echo() {
     if (switches_ && ::setns(place_.fd(), CLONE_NEWNET) != 0) return give_up("setns");
     std::array<char, 2 * kEchoBytes> text;
     const ssize_t got = ::recv(fd(), text.data(), text.size(), 0);
@@ -146,11 +147,17 @@ class Service {
   Service(std::span<const Netns> places, Netns home, std::unique_ptr<Reactor> reactor, EchoLoad load)
       : places_(places), home_(std::move(home)), reactor_(std::move(reactor)), load_(std::move(load)) {}
   void serve(int cpu);
+  void serve_by_reactor();
+  void serve_by_bare_loop();
+  /// What the reactor waits for at each connection: nothing, while another waits.
+  Result<void> reactor_waits_for(std::uint32_t events);
+  [[nodiscard]] bool goes_on() const { return !abandoned_ && !tally_.error && tally_.echoes < tally_.total; }
 
   std::span<const Netns> places_;
   Netns home_;
   Tally tally_;
   std::atomic<bool> abandoned_{false};
+  bool bare_ = false;
   std::unique_ptr<Reactor> reactor_;
   EchoLoad load_;
   std::vector<Connection*> connections_;  ///< the reactor's
@@ -185,15 +192,53 @@ Result<void> Service::connect_one() {
 
 void Service::serve(int cpu) {
   if (auto pinned = pin(cpu); !pinned) tally_.error = std::move(pinned).error();
-  while (!abandoned_ && !tally_.error && tally_.echoes < tally_.total) {
+  if (bare_) {
+    serve_by_bare_loop();
+  } else {
+    serve_by_reactor();
+  }
+}
+
+void Service::serve_by_reactor() {
+  while (goes_on()) {
     auto round = reactor_->run_once();
     if (!round) tally_.error = std::move(round).error();
     ++tally_.waits;
   }
 }
 
+void Service::serve_by_bare_loop() {
+  const Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  for (Connection* connection : connections_) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.ptr = connection;
+    if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, connection->fd(), &event) == 0) continue;
+    tally_.error = errno_error(errno, "a bare epoll loop");
+    return;
+  }
+  std::array<epoll_event, 512> events;
+  constexpr int kLookUpMs = 100;  // nothing else wakes it when the load has failed
+  while (goes_on()) {
+    const int got = ::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), kLookUpMs);
+    for (int i = 0; i < got; ++i) static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr)->echo();
+    ++tally_.waits;
+  }
+}
+
+Result<void> Service::reactor_waits_for(std::uint32_t events) {
+  for (const Connection* connection : connections_) {
+    if (auto done = reactor_->modify(*connection, events); !done) return done;
+  }
+  return {};
+}
+
 Result<Turn> Service::drive(EchoMethod method, const EchoPlan& plan) {
   for (Connection* connection : connections_) connection->handle_by(method);
+  if (const bool bare = method == EchoMethod::bare_epoll; bare != bare_) {
+    if (auto done = reactor_waits_for(bare ? 0 : EPOLLIN); !done) return pass(std::move(done));
+    bare_ = bare;
+  }
   tally_ = {};
   tally_.first = static_cast<std::uint64_t>(plan.warm_up);
   tally_.last = tally_.first + static_cast<std::uint64_t>(plan.operations);
@@ -222,7 +267,8 @@ struct Configuration {
   std::vector<double> cpu_ns, wall_ns, events_per_wait;
 };
 
-constexpr std::array kMethods{EchoMethod::socket_first, EchoMethod::cached, EchoMethod::setns_per_event};
+constexpr std::array kMethods{EchoMethod::socket_first, EchoMethod::cached, EchoMethod::setns_per_event,
+                              EchoMethod::bare_epoll};
 constexpr std::size_t kServices = 3;
 
 /// Connections in one namespace, in one namespace again as the control, and in all.
@@ -297,9 +343,11 @@ const char* word_of(EchoMethod method) {
     case EchoMethod::cached:
       return "cached";
     case EchoMethod::setns_per_event:
+      return "setns-per-event";
+    case EchoMethod::bare_epoll:
       break;
   }
-  return "setns-per-event";
+  return "bare-epoll";
 }
 
 std::size_t echo_descriptors(const EchoPlan& plan, std::size_t namespaces) {
@@ -318,6 +366,9 @@ Result<Echo> measure_echo(std::span<const Netns> places, const EchoPlan& plan, c
   for (const Configuration& one : all) echo.rows.push_back(summary(one, all.front(), plan.seed));
   echo.control = echo.rows.back().cost;
   echo.rows.pop_back();
+  // The methods of the last set of namespaces, in their order.
+  const auto last = std::span(all).subspan(all.size() - 1 - kMethods.size(), kMethods.size());
+  echo.library = median_of_ratios(last.front().cpu_ns, last.back().cpu_ns, {.seed = plan.seed});
   echo.connections = plan.connections;
   echo.outstanding = plan.outstanding;
   echo.rounds = static_cast<int>(all.front().cpu_ns.size());

@@ -17,9 +17,10 @@ enum class EchoMethod : std::uint8_t {
   socket_first,     ///< not at all: the socket is where it was made
   cached,           ///< handles each event inside the namespace: sticky, a round's events batched by namespace
   setns_per_event,  ///< goes there and back for each event with setns(2)
+  bare_epoll,       ///< not at all, in an epoll loop without this library: what the kernel makes of it
 };
 
-/// "socket-first", "cached", "setns-per-event".
+/// "socket-first", "cached", "setns-per-event", "bare-epoll".
 const char* word_of(EchoMethod method);
 
 struct EchoCost {
@@ -46,6 +47,8 @@ struct Echo {
   std::vector<EchoCost> rows;
   /// A second set of connections in one namespace, measured like the others: what the method itself makes of nothing.
   Ratio control;
+  /// What the library adds: socket-first over the bare loop, both in all namespaces, in the same round.
+  Ratio library{};
   std::size_t connections = 0;
   std::size_t outstanding = 0;
   int rounds = 0;
