@@ -107,7 +107,7 @@ class DoctorMatrix : public ::testing::TestWithParam<Case> {
 };
 
 TEST_P(DoctorMatrix, NamesTheFault) {
-  const Outcome outcome = diagnose_lab(GetParam(), "4s");
+  const Outcome outcome = diagnose_lab(GetParam(), "3s");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   expect_verdict(outcome);
 }
@@ -156,7 +156,7 @@ INSTANTIATE_TEST_SUITE_P(Lab, DoctorMatrix, ::testing::ValuesIn(cases()),
 /// Several pods of which one is the culprit: its share of the recorded packets, not of the traffic, decides.
 TEST_F(DoctorMatrix, OneCulpritAmongPods) {
   for (const char* scenario : {"tx-collapse-injected", "tx-collapse-pod-xps"}) {
-    const Outcome outcome = diagnose_lab({"pods", scenario, {"--pods", "3"}}, "4s");
+    const Outcome outcome = diagnose_lab({"pods", scenario, {"--pods", "3"}}, "3s");
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     expect_verdict(outcome);
   }
