@@ -104,8 +104,9 @@ Result<void> unpublish(const NamePlaces& places, Order order, const std::string&
 }
 
 void wipe(const NamePlaces& places, Order order, const std::string& name) {
-  const std::string folder = order == Order::ip ? "/run/netns" : places.names;
-  for (const std::string& path : {folder + "/" + name, places.store + "/" + name}) {
+  const std::string shown = (order == Order::ip ? "/run/netns/" : places.names + "/") + name;
+  const std::string stored = places.store + "/" + name;
+  for (const std::string& path : {shown, stored}) {
     ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
     ::unlink(path.c_str());
   }
