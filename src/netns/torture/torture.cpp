@@ -127,7 +127,7 @@ class Watchdog {
     const auto until = Steady::now() + company_.options.duration;
     while (Steady::now() < until && !stop() && !company_.stage.ledger.any_broken() && !all_done()) {
       look_for_stalls();
-      std::this_thread::sleep_for(100ms);
+      std::this_thread::sleep_for(100ms);  // poll: a thread that hangs says nothing
     }
   }
   [[nodiscard]] std::uint64_t stalls() const { return stalls_; }
