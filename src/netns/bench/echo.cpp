@@ -236,7 +236,7 @@ Result<void> Service::reactor_waits_for(std::uint32_t events) {
 Result<Turn> Service::drive(EchoMethod method, const EchoPlan& plan) {
   for (Connection* connection : connections_) connection->handle_by(method);
   if (const bool bare = method == EchoMethod::bare_epoll; bare != bare_) {
-    if (auto done = reactor_waits_for(bare ? 0 : EPOLLIN); !done) return pass(std::move(done));
+    if (auto done = reactor_waits_for(bare ? 0U : std::uint32_t{EPOLLIN}); !done) return pass(std::move(done));
     bare_ = bare;
   }
   tally_ = {};
