@@ -47,7 +47,7 @@ Result<void> leave_the_hosts_mounts() {
 
 /// One descriptor a namespace, and those of the actors.
 Result<void> allow_descriptors(const TortureOptions& options) {
-  const rlim_t wanted = 2 * options.namespaces + 64 * options.threads + 2048;
+  const rlim_t wanted = options.namespaces + 64 * options.threads + 4096;
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur >= wanted) return {};
