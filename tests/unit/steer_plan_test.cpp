@@ -152,7 +152,7 @@ TEST(PlanQueueFix, RefusesWithAReasonAndAnAlternative) {
       {"single-flow", cause("single-flow"), "single-flow"},
       {"driver", cause("driver-select-queue"), "driver-select-queue"},
       {"one active queue", cause("one-active-queue"), "one-active-queue"},
-      {"healthy", [](Host& host) { host.findings.clear(); }, "no fault"},
+      {"healthy", [](Host& host) { host.findings.clear(); }, "no fault in the "},
       {"silent",
        [](Host& host) {
          host.findings.clear();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/units.h"
 #include "steer/queues/tc_changes.h"
 
 namespace weir::steer {
@@ -85,11 +86,15 @@ std::optional<Refusal> refuse_cause(const model::HostObservation& observation, c
   }
   const Finding* finding = tx_finding(findings, device.ref);
   if (finding == nullptr) {
-    const bool silent = seen == observation.devices.end() || total(seen->windows).tx_packets() == 0;
-    return Refusal{silent ? name + " sent no packets while it was watched: there is nothing to judge by"
-                          : name + " shows no fault: its packets are spread as their flows allow",
-                   silent ? "run it while the traffic flows, or watch for longer (--for 30s)"
-                          : "weir queues show " + name + " gives the numbers"};
+    const std::uint64_t packets = seen == observation.devices.end() ? 0 : total(seen->windows).tx_packets();
+    if (packets == 0) {
+      return Refusal{name + " sent no packets while it was watched: there is nothing to judge by",
+                     "run it while the traffic flows, or watch for longer (--for 30s)"};
+    }
+    return Refusal{
+        fmt::format("{} shows no fault in the {} packets that it sent while it was watched", name,
+                    format_count(static_cast<double>(packets))),
+        fmt::format("weir queues show {} gives the numbers; it takes some hundred packets a second to judge", name)};
   }
   if (!finding->by_recorded_queue) {
     return Refusal{
