@@ -141,9 +141,9 @@ struct Home;
 struct ThreadState {
   std::uint64_t here = 0;  ///< id of the namespace that the thread is in; 0: not asked yet
   int here_fd = -1;        ///< a descriptor of it; -1: home, or nobody knows one
-  std::uint32_t here_inum = 0;
   std::uint32_t depth = 0;
   const Home* home = nullptr;
+  std::uint32_t here_inum = 0;        ///< not beside here_fd: a load of both would wait for two stores
   std::uint32_t socket_audit_in = 0;  ///< how many until the next one is looked at; see set_audit_interval()
   std::uint32_t entry_audit_in = 0;
   std::uint32_t return_audit_in = 0;
@@ -165,10 +165,10 @@ struct Visit {
   }
   ThreadState* thread = nullptr;
   int from_fd = -1;
-  std::uint32_t from_inum = 0;
   bool switched = false;
   bool stays = false;
   std::uint64_t from = 0;
+  std::uint32_t from_inum = 0;
 };
 
 /// Goes where the thread is not, or has not asked whether it is.

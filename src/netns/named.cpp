@@ -8,10 +8,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <optional>
 #include <span>
+#include <system_error>
+#include <thread>
 
 #include "netns/netns.h"
 #include "netns/ns_file.h"
@@ -115,6 +118,49 @@ std::string creating(const std::string& name) {
   return "creating network namespace \"" + name + "\"";
 }
 
+/// Every `step`th name from `first` on, until one fails or another thread's has.
+Result<void> make_share(std::span<const std::string> names, std::vector<std::optional<Netns>>& made, std::size_t first,
+                        std::size_t step, std::atomic<bool>& failed) {
+  return sys::on_scratch_thread([&]() -> Result<void> {
+    for (std::size_t i = first; i < names.size() && !failed; i += step) {
+      auto ns = make_named_here(names[i]);
+      if (!ns) {
+        failed = true;
+        return std::unexpected(with_root_hint(std::move(ns).error()).with_context(creating(names[i])));
+      }
+      made[i] = std::move(*ns);
+    }
+    return {};
+  });
+}
+
+/// A few threads for all: to start one costs a tenth of a namespace where a CPU is idle and more than a namespace where
+/// none is, and the kernel makes namespaces side by side, but mounts one at a time.
+Result<void> make_in_shares(std::span<const std::string> names, std::vector<std::optional<Netns>>& made) {
+  constexpr std::size_t kMostThreads = 4;
+  constexpr std::size_t kNamesAThread = 32;
+  const std::size_t useful = std::min<std::size_t>(std::thread::hardware_concurrency(), names.size() / kNamesAThread);
+  const std::size_t shares = std::clamp<std::size_t>(useful, 1, kMostThreads);
+  std::atomic<bool> failed{false};
+  std::vector<Result<void>> done(shares);
+  {
+    std::vector<std::jthread> others;
+    for (std::size_t share = 1; share < shares; ++share) {
+      const auto make = [&, share] { done[share] = make_share(names, made, share, shares, failed); };
+      try {
+        others.emplace_back(make);
+      } catch (const std::system_error&) {
+        make();  // no thread to be had: here, then
+      }
+    }
+    done[0] = make_share(names, made, 0, shares, failed);
+  }
+  for (auto& one : done) {
+    if (!one) return one;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Netns> Netns::create() {
@@ -144,20 +190,17 @@ Result<std::vector<Netns>> Netns::create_many(std::span<const std::string> names
   if (auto ready = prepare_directory(); !ready) {
     return std::unexpected(with_root_hint(std::move(ready).error()).with_context(creating(names.front())));
   }
-  made.reserve(names.size());
-  // One thread for all: to start one costs a tenth of a namespace where a CPU is idle, and more than a namespace where
-  // none is.
-  auto done = sys::on_scratch_thread([&]() -> Result<void> {
-    for (const std::string& name : names) {
-      auto ns = make_named_here(name);
-      if (!ns) return std::unexpected(with_root_hint(std::move(ns).error()).with_context(creating(name)));
-      made.push_back(std::move(*ns));
+  std::vector<std::optional<Netns>> all(names.size());
+  auto done = make_in_shares(names, all);
+  if (!done) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (all[i]) static_cast<void>(remove_named(names[i]));
     }
-    return {};
-  });
-  if (done) return made;
-  for (std::size_t i = 0; i < made.size(); ++i) static_cast<void>(remove_named(names[i]));
-  return pass(std::move(done));
+    return pass(std::move(done));
+  }
+  made.reserve(names.size());
+  for (auto& ns : all) made.push_back(std::move(*ns));
+  return made;
 }
 
 Result<void> Netns::remove_named(const std::string& name) {
