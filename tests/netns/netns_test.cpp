@@ -18,74 +18,36 @@
 #include <stdexcept>
 
 #include "netns/ns_file.h"
+#include "support/netns_fixture.h"
 
 namespace weir::netns {
 namespace {
 
+using test::cookie_of;
+using test::kernel_here;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-/// The id of the thread's namespace as the kernel says it of a fresh socket: not by anything that netns remembers.
-std::uint64_t here() {
-  const sys::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof cookie;
-  EXPECT_EQ(::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size), 0);
-  return cookie;
-}
-
-std::uint64_t socket_home(const sys::Fd& socket) {
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof cookie;
-  EXPECT_EQ(::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size), 0);
-  return cookie;
-}
 
 int run(const std::string& command) {
   return ::system(command.c_str());  // NOLINT: fixed words only
 }
 
-class NetnsTest : public ::testing::Test {
+class NetnsTest : public test::NetnsFixture {
  protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    home_ = here();
-  }
-  void TearDown() override {
-    for (const std::string& name : names_) {
-      ::umount2(("/run/netns/" + name).c_str(), MNT_DETACH);
-      ::unlink(("/run/netns/" + name).c_str());
-    }
-    if (::geteuid() == 0) {
-      EXPECT_EQ(here(), home_) << "the thread did not come home";
-    }
-  }
-  /// A name that nothing else on the host has, taken away after the test.
-  std::string name(const std::string& suffix) {
-    std::string full = "weir-nt" + std::to_string(::getpid()) + "-" + suffix;
-    names_.insert(full);
-    return full;
-  }
-  Netns make(const std::string& full) {
-    auto made = Netns::create_named(full);
-    if (!made) throw std::runtime_error(made.error().message);
-    return std::move(*made);
-  }
-  std::uint64_t home_ = 0;
-  std::set<std::string> names_;
+  static Netns make(const std::string& full) { return value(Netns::create_named(full)); }
 };
 
 TEST_F(NetnsTest, CurrentIsWhatTheKernelSaysOfASocket) {
   const auto current = Netns::current();
   ASSERT_TRUE(current);
-  EXPECT_EQ(current->id(), here());
+  EXPECT_EQ(current->id(), kernel_here());
 }
 
 TEST_F(NetnsTest, CreatedNamespaceIsAnotherOneAndIsKnownToIp) {
   const std::string a = name("a");
   const Netns ns = make(a);
   EXPECT_NE(ns.id(), home_);
-  EXPECT_EQ(here(), home_);
+  EXPECT_EQ(kernel_here(), home_);
   const auto opened = Netns::open(a);
   ASSERT_TRUE(opened);
   EXPECT_EQ(opened->id(), ns.id());
@@ -140,7 +102,7 @@ TEST_F(NetnsTest, NamesMadeByIpAreRead) {
   ASSERT_TRUE(ns) << ns.error().message;
   std::uint64_t inside = 0;
   ASSERT_TRUE(run_in(*ns, [&]() -> Result<void> {
-    inside = here();
+    inside = kernel_here();
     return {};
   }));
   EXPECT_EQ(inside, ns->id());
@@ -313,7 +275,7 @@ TEST_F(NetnsTest, AHeldNamespaceOutlivesItsName) {
   ASSERT_TRUE(Netns::remove_named(a));
   const auto socket = open_socket(ns, AF_INET, SOCK_STREAM, 0);
   ASSERT_TRUE(socket);
-  EXPECT_EQ(socket_home(*socket), ns.id());
+  EXPECT_EQ(cookie_of(socket->get()), ns.id());
 }
 
 TEST_F(NetnsTest, TheSameAddressInThreeNamespaces) {
@@ -329,7 +291,7 @@ TEST_F(NetnsTest, TheSameAddressInThreeNamespaces) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     ASSERT_EQ(::bind(socket->get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     ASSERT_EQ(::listen(socket->get(), 1), 0);
-    EXPECT_EQ(socket_home(*socket), ns.id());
+    EXPECT_EQ(cookie_of(socket->get()), ns.id());
     ids.push_back(ns.id());
     listeners.push_back(std::move(*socket));
   }
@@ -341,27 +303,27 @@ TEST_F(NetnsTest, EveryFailureLeavesTheThreadAtHome) {
   const auto refused = run_in(ns, []() -> Result<void> { return fail(Errc::failed, "body failed"); });
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().message, "body failed");
-  EXPECT_EQ(here(), home_);
+  EXPECT_EQ(kernel_here(), home_);
   EXPECT_THROW(static_cast<void>(run_in(ns, []() -> Result<void> { throw std::runtime_error("bug"); })),
                std::runtime_error);
-  EXPECT_EQ(here(), home_);
+  EXPECT_EQ(kernel_here(), home_);
   EXPECT_FALSE(open_socket(ns, 9999, SOCK_STREAM, 0));
-  EXPECT_EQ(here(), home_);
+  EXPECT_EQ(kernel_here(), home_);
   EXPECT_FALSE(Netns::from_fd(sys::Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC))));
   EXPECT_FALSE(Netns::from_fd(sys::Fd(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC))));
-  EXPECT_EQ(here(), home_);
+  EXPECT_EQ(kernel_here(), home_);
 }
 
 TEST_F(NetnsTest, ScopesNest) {
   const Netns outer = make(name("outer"));
   const Netns inner = make(name("inner"));
   ASSERT_TRUE(run_in(outer, [&]() -> Result<void> {
-    EXPECT_EQ(here(), outer.id());
+    EXPECT_EQ(kernel_here(), outer.id());
     auto nested = run_in(inner, [&]() -> Result<void> {
-      EXPECT_EQ(here(), inner.id());
+      EXPECT_EQ(kernel_here(), inner.id());
       return {};
     });
-    EXPECT_EQ(here(), outer.id());
+    EXPECT_EQ(kernel_here(), outer.id());
     return nested;
   }));
 }
