@@ -1,0 +1,18 @@
+// libpcap's own interpreter of classic BPF: the truth for translated filters.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "observe/trace/filter/expression.h"
+
+namespace weir::test {
+
+/// What the program returns on a packet of `length` bytes of which `captured` are there.
+std::uint32_t run_classic(std::span<const observe::ClassicInstruction> program, std::span<const std::uint8_t> captured,
+                          std::uint32_t length);
+
+/// Whether libpcap would take the program.
+bool is_valid_classic(std::span<const observe::ClassicInstruction> program);
+
+}  // namespace weir::test
