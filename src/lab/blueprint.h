@@ -38,7 +38,18 @@ struct Injection {
   std::uint32_t queue_mapping = 0;
 };
 
-enum class TrafficKind : std::uint8_t { udp_flows, tcp_bulk, tcp_sink, tap_frames, udp_echo, request_response };
+enum class TrafficKind : std::uint8_t {
+  udp_flows,
+  tcp_bulk,
+  tcp_sink,
+  tap_frames,
+  udp_echo,
+  request_response,
+  udp_sink,
+  udp_stalled,   ///< has a tiny receive buffer and never reads
+  tcp_stalled,   ///< has a short queue of connections and never accepts
+  tcp_connects,  ///< opens `pps` connections a second and lets the oldest go
+};
 
 /// One generator or sink: a process of its own inside `netns`.
 struct TrafficPlan {
@@ -52,10 +63,13 @@ struct TrafficPlan {
   std::optional<unsigned> cpu{};  ///< pinned to this CPU
   std::string tap{};              ///< tap_frames: the device whose queues it serves
   unsigned tap_queues = 1;
-  std::string source{};  ///< tap_frames: address of the pretended guest
+  std::string
+      source{};  ///< tap_frames: address of the pretended guest; udp_flows: to bind to, empty: the kernel's choice
   std::string source_mac{};
   std::string destination_mac{};
-  L4 l4 = L4::udp;  ///< tap_frames: what the frames carry
+  L4 l4 = L4::udp;             ///< tap_frames: what the frames carry
+  std::uint16_t port = 0;      ///< to send to, or to receive at; 0: the one that is usual for the kind
+  bool dont_fragment = false;  ///< udp_flows: with DF, and deaf to what the network says of its MTU
 };
 
 /// What a correct diagnosis says, for machines. Empty `findings`: nothing is to be found.
@@ -68,6 +82,34 @@ struct Expectation {
   std::vector<double> tx_shares;
 };
 
+/// How packets of one kind end before they arrive.
+struct ExpectedDrop {
+  std::string netns{};  ///< where
+  /// Acceptable drop reasons of the kernel, without SKB_DROP_REASON_. Empty: the kernel frees the packet as one that
+  /// has done its duty (consume_skb), and only its own counters call it a drop.
+  std::vector<std::string> reasons{};
+  std::string rule_comment{};  ///< of the nftables rule that decides; empty: no rule does
+  std::string finding{};       ///< id of the finding that names the fault; empty: this is no fault
+  std::string cause{};         ///< of the finding
+};
+
+/// What following one kind of packet must show, for machines.
+struct ExpectedJourney {
+  std::string name;         ///< "echo", "vip", "dropped": unique in its scenario
+  std::string from;         ///< namespace where these packets begin
+  std::string source;       ///< address that they begin with
+  std::string destination;  ///< address that they are sent to
+  std::string protocol;     ///< "udp", "tcp", "icmp"
+  std::uint16_t port = 0;   ///< that they are sent to; 0: none
+  /// "netns/dev" of each device that hands the packet on, in order, as far as it comes.
+  std::vector<std::string> path;
+  std::string source_at_end;       ///< address that arrives; empty: nothing rewrites it
+  std::string destination_at_end;  ///< empty: nothing rewrites it
+  std::uint16_t port_at_end = 0;   ///< 0: nothing rewrites it
+  bool traffic = true;             ///< the lab's own generators send such packets all the time
+  std::optional<ExpectedDrop> drop;
+};
+
 struct Blueprint {
   std::string scenario;
   std::string truth;
@@ -78,6 +120,7 @@ struct Blueprint {
   std::vector<std::pair<std::string, std::string>> gro_on;  ///< (netns, device)
   std::vector<TrafficPlan> traffic;                         ///< sinks first
   Expectation expect;
+  std::vector<ExpectedJourney> journeys;  ///< of the scenarios that are made for following packets
 
   /// The namespace of that role; the caller knows that it exists.
   [[nodiscard]] const NamespacePlan& at(const std::string& role) const;

@@ -9,11 +9,13 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "bpf/skeleton.h"
 #include "lab/exec.h"
 #include "netns/netns.h"
 #include "set_queue.skel.h"
+#include "sys/poll_until.h"
 
 namespace weir::lab {
 
@@ -58,6 +60,23 @@ Result<void> inject(const Injection& injection) {
   });
 }
 
+/// A bridge loses what it is given until the kernel has noticed that its ports have a carrier, up to a second later
+/// (net/core/link_watch.c).
+Result<void> await_bridges(const Blueprint& blueprint) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  for (const DevicePlan& device : blueprint.devices) {
+    if (device.role != "bridge") continue;
+    Result<std::string> state = std::string();
+    const bool up = sys::poll_until(deadline, [&] {
+      state = run_tool({"ip", "-n", device.netns, "-o", "link", "show", "dev", device.dev});
+      return !state || state->find("state UP") != std::string::npos;
+    });
+    if (!state) return pass(std::move(state));
+    if (!up) return fail(Errc::failed, fmt::format("{}/{} does not come up", device.netns, device.dev));
+  }
+  return {};
+}
+
 Result<void> set_gro(const std::string& netns_name, const std::string& dev) {
   auto netns = netns::Netns::open(netns_name);
   if (!netns) return pass(std::move(netns));
@@ -94,7 +113,7 @@ Result<void> build(const Blueprint& blueprint) {
   for (const Injection& injection : blueprint.injections) {
     if (auto ok = inject(injection); !ok) return ok;
   }
-  return {};
+  return await_bridges(blueprint);
 }
 
 }  // namespace weir::lab

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lab/parts.h"
+
 namespace weir::lab {
 
 namespace {
@@ -20,13 +22,6 @@ enum class Mac : unsigned { pod = 1, port, uplink, wire, bridge, tap, guest, tun
 
 std::string mac(Mac kind, unsigned index) {
   return fmt::format("02:57:45:{:02x}:{:02x}:{:02x}", static_cast<unsigned>(kind), index >> 8, index & 0xff);
-}
-
-std::string veth(const std::string& dev, const std::string& dev_mac, const std::string& peer,
-                 const std::string& peer_mac, const std::string& peer_netns, unsigned queues) {
-  const std::string count = fmt::format("numtxqueues {0} numrxqueues {0}", queues);
-  return fmt::format("link add {} address {} {} type veth peer name {} address {} {} netns {}", dev, dev_mac, count,
-                     peer, peer_mac, count, peer_netns);
 }
 
 }  // namespace
@@ -46,20 +41,8 @@ std::size_t Draft::add_namespace(const std::string& role) {
   NamespacePlan netns;
   netns.role = role;
   netns.name = options().prefix + role;
-  // Neighbour discovery and the like would put packets of its own on the queues.
-  if (options().family == Family::v4) {
-    netns.early_shell.push_back(
-        "for c in all default; do f=/proc/sys/net/ipv6/conf/$c/disable_ipv6; [ ! -e $f ] || echo 1 >$f; done");
-  } else {
-    netns.early_shell.push_back("for c in all default; do echo 0 >/proc/sys/net/ipv6/conf/$c/disable_ipv6; done");
-    netns.early_shell.push_back(
-        "for c in all default; do echo 0 >/proc/sys/net/ipv6/conf/$c/router_solicitations; done");
-  }
-  netns.early_shell.push_back("for c in all default; do echo 0 >/proc/sys/net/ipv4/conf/$c/rp_filter; done");
-  if (role == "host" && path_ != Path::bridged) {
-    netns.shell.push_back(options().family == Family::v4 ? "echo 1 >/proc/sys/net/ipv4/ip_forward"
-                                                         : "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding");
-  }
+  netns.early_shell = quiet_lines(options().family);
+  if (role == "host" && path_ != Path::bridged) netns.shell.push_back(forwarding_line(options().family));
   blueprint_.namespaces.push_back(std::move(netns));
   return blueprint_.namespaces.size() - 1;
 }
@@ -89,7 +72,8 @@ void Draft::add_uplink(unsigned index) {
   NamespacePlan& wire = blueprint_.namespaces[1];
   const std::string nic = series_name(options().nic_name, index);
   const std::string peer = fmt::format("w{}", index);
-  host.links.push_back(veth(nic, mac(Mac::uplink, index), peer, mac(Mac::wire, index), wire.name, options().queues));
+  host.links.push_back(
+      veth_line({nic, mac(Mac::uplink, index)}, {peer, mac(Mac::wire, index)}, wire.name, options().queues));
   host.ip.push_back(fmt::format("link set {} up", nic));
   wire.ip.push_back(fmt::format("link set {} up", peer));
   blueprint_.devices.push_back({host.name, nic, "uplink", options().queues});
@@ -180,7 +164,8 @@ unsigned Draft::add_pod(unsigned queues) {
   Workload workload{add_namespace(role), static_cast<unsigned>(workloads_.size()) + 1, port_name(false), queues, false};
   const unsigned net = workload.net;
   NamespacePlan& pod = blueprint_.namespaces[workload.netns];
-  pod.links.push_back(veth("eth0", mac(Mac::pod, net), workload.port, mac(Mac::port, net), host().name, queues));
+  pod.links.push_back(
+      veth_line({"eth0", mac(Mac::pod, net)}, {workload.port, mac(Mac::port, net)}, host().name, queues));
   pod.ip.push_back("link set eth0 up");
   pod.ip.push_back(fmt::format("addr add {} dev eth0", with_prefix(net, 2)));
   if (path_ == Path::bridged) {

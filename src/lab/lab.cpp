@@ -51,7 +51,16 @@ Result<Counters> read_counters(const std::string& netns_name, const std::string&
 }
 
 bool sends(TrafficKind kind) {
-  return kind != TrafficKind::tcp_sink && kind != TrafficKind::udp_echo;
+  switch (kind) {
+    case TrafficKind::tcp_sink:
+    case TrafficKind::udp_echo:
+    case TrafficKind::udp_sink:
+    case TrafficKind::udp_stalled:
+    case TrafficKind::tcp_stalled:
+      return false;
+    default:
+      return true;
+  }
 }
 
 const char* to_string(TrafficKind kind) {
@@ -68,6 +77,14 @@ const char* to_string(TrafficKind kind) {
       return "echo";
     case TrafficKind::request_response:
       return "request-response";
+    case TrafficKind::udp_sink:
+      return "udp-sink";
+    case TrafficKind::udp_stalled:
+      return "udp-stalled";
+    case TrafficKind::tcp_stalled:
+      return "tcp-stalled";
+    case TrafficKind::tcp_connects:
+      return "tcp-connects";
   }
   return "unknown";
 }

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "lab/draft.h"
+#include "lab/scenario_builders.h"
 
 namespace weir::lab {
 
@@ -158,7 +159,7 @@ Result<Blueprint> draw_few_flows(const Options& options) {
   return draw_few(options, std::min(3U, most), "few-flows");
 }
 
-constexpr std::array<Scenario, 11> kScenarios{{
+constexpr std::array<Scenario, 22> kScenarios{{
     {"healthy", "pod(s), one-queue veth → host (routed, bridged or vxlan) → uplink",
      "Nothing is wrong: the flows spread over all transmit queues of the uplink by their hash.", draw_healthy},
     {"tx-collapse-tap", "guest behind a one-queue TAP → br0 → uplink",
@@ -192,6 +193,43 @@ constexpr std::array<Scenario, 11> kScenarios{{
     {"tap-multiqueue", "guest behind a TAP with as many queues as the uplink → br0 → uplink",
      "Nothing is wrong: the TAP records receive queues, but one for each transmit queue, and all are used alike.",
      draw_tap_multiqueue},
+    {"nat", "pod → host: nft dnat of a service address, masquerade → server",
+     "Nothing is wrong: the host rewrites both addresses of every packet, and conntrack takes that back in replies.",
+     draw_nat, true},
+    {"vxlan", "pod → br0, host: nft dnat, vx0 → host2: vx0, br0 → pod2",
+     "Nothing is wrong: the first host rewrites the service address and puts the packet into a tunnel to the second.",
+     draw_vxlan, true},
+    {"bridge", "pod → br0 → pod2, and → br0 → uplink → server",
+     "Nothing is wrong: the host's bridge passes frames between its ports, no packet is routed.", draw_bridge, true},
+    {"veth-chain", "pod → r1 → r2 → r3 → server", "Nothing is wrong: three routers forward every packet.",
+     draw_veth_chain, true},
+    {"nft-drop", "pod → host: an nft rule drops port 4444 → server",
+     "Packets to port 4444 are dropped in the host's forward hook by the nftables rule in chain services of table inet "
+     "lab; all others pass.",
+     draw_nft_drop, true},
+    {"rp-filter", "pod with an address that the host routes elsewhere → host → server",
+     "Packets from the pod's second address are dropped by the host's strict reverse path filter, because the route to "
+     "that address leads to the uplink.",
+     draw_rp_filter, true},
+    {"no-route", "pod → host without a route to four destinations → server",
+     "The host has no route to one destination, and routes to three others that say unreachable, blackhole and "
+     "prohibit.",
+     draw_no_route, true},
+    {"mtu", "pod → host → uplink with MTU 1300 → server",
+     "Packets of more than 1300 bytes that must not be fragmented are dropped in the host, which tells their sender.",
+     draw_mtu, true},
+    {"mtu-blackhole", "pod → host → uplink with MTU 1300 → server, the host's ICMP errors blocked",
+     "Packets of more than 1300 bytes that must not be fragmented are dropped in the host, and an nftables rule drops "
+     "the message that would tell their sender.",
+     draw_mtu_blackhole, true},
+    {"rcvbuf", "pod → host → server with a UDP socket that nobody reads",
+     "Datagrams to port 4500 are dropped at the server's socket, whose receive buffer is full because its program does "
+     "not read.",
+     draw_rcvbuf, true},
+    {"listen-overflow", "pod → host → server with a TCP listener that never accepts",
+     "Connections to port 4433 are not answered, because the server's accept queue is full and its program does not "
+     "accept.",
+     draw_listen_overflow, true},
 }};
 
 bool uses_pod_queues(std::string_view name) {
@@ -202,6 +240,24 @@ bool uses_pod_queues(std::string_view name) {
 /// netdev_core_pick_tx() overwrites the mapping with 0 there: the fault would be gone before the uplink.
 bool rests_on_recorded(std::string_view name) {
   return uses_pod_queues(name) || name == "tx-collapse-tap" || name == "tx-collapse-injected";
+}
+
+/// A small network has one of each thing; an option that would be without effect is refused.
+Result<void> check_journey_options(std::string_view name, const Options& options) {
+  const Options usual;
+  const std::array<std::pair<const char*, bool>, 9> useless{{{"--queues", options.queues != usual.queues},
+                                                             {"--pods", options.pods != usual.pods},
+                                                             {"--nics", options.nics != usual.nics},
+                                                             {"--pod-queues", options.pod_queues != usual.pod_queues},
+                                                             {"--l4", options.l4 != usual.l4},
+                                                             {"--path", options.path != usual.path},
+                                                             {"--host-traffic", options.host_traffic},
+                                                             {"--latency", options.latency},
+                                                             {"--mq-tbf", !options.mq_tbf.empty()}}};
+  for (const auto& [option, given] : useless) {
+    if (given) return fail(Errc::usage, fmt::format("{} has no meaning in {}", option, name));
+  }
+  return {};
 }
 
 }  // namespace
@@ -230,6 +286,9 @@ Result<Blueprint> draw(std::string_view scenario, const Options& options) {
     return fail(Errc::usage, fmt::format("there is no scenario '{}'", scenario), suggest(scenario, names));
   }
   if (auto ok = check(options); !ok) return pass(std::move(ok));
+  if (row->journeys) {
+    if (auto ok = check_journey_options(scenario, options); !ok) return pass(std::move(ok));
+  }
   if (options.pod_queues != 0 && !uses_pod_queues(scenario)) {
     return fail(Errc::usage, fmt::format("--pod-queues has no meaning in {}", scenario));
   }

@@ -14,6 +14,8 @@ struct Scenario {
   std::string_view topology;  ///< what is built, in short
   std::string_view truth;     ///< the correct diagnosis, in one sentence
   Result<Blueprint> (*draw)(const Options&);
+  /// Made for following single packets: little traffic, and nothing varies but the family, the rate and names.
+  bool journeys = false;
 };
 
 /// Every scenario, in the order in which `weir lab list` shows them.

@@ -107,10 +107,19 @@ void check_whole(const Blueprint& blueprint) {
   EXPECT_TRUE(expect.subject.empty() || devices.contains(expect.subject)) << expect.subject;
   EXPECT_TRUE(expect.culprit.empty() || devices.contains(expect.culprit)) << expect.culprit;
   for (const TrafficPlan& traffic : blueprint.traffic) EXPECT_TRUE(namespaces.contains(traffic.netns));
+  std::set<std::string> journeys;
+  for (const ExpectedJourney& journey : blueprint.journeys) {
+    EXPECT_TRUE(journeys.insert(journey.name).second) << journey.name;
+    EXPECT_TRUE(namespaces.contains(journey.from));
+    EXPECT_FALSE(journey.path.empty());
+    for (const std::string& dev : journey.path) EXPECT_TRUE(devices.contains(dev)) << dev;
+    EXPECT_TRUE(!journey.drop || journey.path.back().starts_with(journey.drop->netns + "/")) << journey.name;
+  }
 }
 
 TEST(LabScenarios, EveryCombinationIsWhole) {
   for (const Scenario& scenario : scenarios()) {
+    if (scenario.journeys) continue;
     for (const unsigned queues : {3U, 4U, 64U}) {
       for (const unsigned many : {1U, 3U}) {
         for (const Path path : {Path::routed, Path::bridged}) {
@@ -128,6 +137,69 @@ TEST(LabScenarios, EveryCombinationIsWhole) {
         }
       }
     }
+  }
+}
+
+TEST(LabScenarios, EveryNetworkForJourneysIsWhole) {
+  for (const Scenario& scenario : scenarios()) {
+    if (!scenario.journeys) continue;
+    SCOPED_TRACE(scenario.name);
+    for (const Family family : {Family::v4, Family::v6}) {
+      Options options = four_cpus();
+      options.family = family;
+      options.nic_name = "ens5f0np0";
+      options.port_name = "cali7f";
+      options.pps = 7;
+      options.flows = 16;
+      const auto blueprint = draw(scenario.name, options);
+      if (scenario.name == "rp-filter" && family == Family::v6) {
+        EXPECT_EQ(blueprint.error().code, Errc::usage);
+        continue;
+      }
+      ASSERT_TRUE(blueprint) << blueprint.error().message;
+      check_whole(*blueprint);
+      EXPECT_FALSE(blueprint->journeys.empty());
+      EXPECT_EQ(to_json(*blueprint)["journeys"].size(), blueprint->journeys.size());
+    }
+  }
+}
+
+TEST(LabScenarios, AJourneyKnowsWhatBecomesOfAPacket) {
+  const auto document = to_json(*draw("nft-drop", four_cpus()))["journeys"];
+  const auto& dropped = document.back();
+  EXPECT_EQ(dropped["name"], "dropped-tcp");
+  EXPECT_EQ(dropped["path"], (nlohmann::ordered_json{"weir-pod/eth0", "weir-host/pv0"}));
+  EXPECT_EQ(dropped["drop"]["netns"], "weir-host");
+  EXPECT_EQ(dropped["drop"]["reasons"], nlohmann::ordered_json{"NETFILTER_DROP"});
+  EXPECT_EQ(dropped["drop"]["rule_comment"], "weir-lab drop");
+  EXPECT_TRUE(document.front()["drop"].is_null());
+  const auto nat = to_json(*draw("nat", four_cpus()))["journeys"];
+  EXPECT_EQ(nat[0]["destination"], "10.96.0.10");
+  EXPECT_EQ(nat[0]["destination_at_end"], "10.99.200.2");
+  EXPECT_EQ(nat[0]["source_at_end"], "10.99.200.1");
+}
+
+TEST(LabScenarios, ASmallNetworkRefusesWhatItHasNoUseFor) {
+  struct Case {
+    const char* named;
+    void (*give)(Options&);
+  };
+  const std::vector<Case> cases{{"--queues", [](Options& o) { o.queues = 8; }},
+                                {"--pods", [](Options& o) { o.pods = 2; }},
+                                {"--nics", [](Options& o) { o.nics = 2; }},
+                                {"--pod-queues", [](Options& o) { o.pod_queues = 2; }},
+                                {"--l4", [](Options& o) { o.l4 = L4::tcp; }},
+                                {"--path", [](Options& o) { o.path = Path::routed; }},
+                                {"--host-traffic", [](Options& o) { o.host_traffic = true; }},
+                                {"--latency", [](Options& o) { o.latency = true; }},
+                                {"--mq-tbf", [](Options& o) { o.mq_tbf = "50mbit"; }}};
+  for (const Case& useless : cases) {
+    Options options = four_cpus();
+    useless.give(options);
+    const auto blueprint = draw("nat", options);
+    ASSERT_FALSE(blueprint) << useless.named;
+    EXPECT_EQ(blueprint.error().code, Errc::usage);
+    EXPECT_THAT(blueprint.error().message, HasSubstr(useless.named));
   }
 }
 

@@ -21,7 +21,7 @@ struct Endpoint {
 
 inline constexpr std::uint16_t kDiscardPort = 9;  // RFC 863
 inline constexpr std::uint16_t kEchoPort = 7;     // RFC 862
-inline constexpr std::uint16_t kBulkPort = 5001;
+inline constexpr std::uint16_t kBulkPort = 5001;  // TCP and UDP
 
 /// An IPv4 or IPv6 address (never a name) with a port; Errc::usage for other text.
 Result<Endpoint> parse_endpoint(const std::string& address, std::uint16_t port);

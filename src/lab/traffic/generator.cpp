@@ -32,6 +32,14 @@ Result<void> run_loop(const TrafficPlan& plan, Stats& stats) {
       return echo_udp(plan, stats);
     case TrafficKind::request_response:
       return request_and_time(plan, stats);
+    case TrafficKind::udp_sink:
+      return receive_udp(plan, stats);
+    case TrafficKind::udp_stalled:
+      return leave_datagrams(plan, stats);
+    case TrafficKind::tcp_stalled:
+      return leave_connections(plan, stats);
+    case TrafficKind::tcp_connects:
+      return open_connections(plan, stats);
   }
   return fail(Errc::failed, "unknown kind of traffic");
 }

@@ -65,5 +65,9 @@ Result<void> receive_tcp(const TrafficPlan& plan, Stats& stats);
 Result<void> write_tap_frames(const TrafficPlan& plan, Stats& stats);
 Result<void> echo_udp(const TrafficPlan& plan, Stats& stats);
 Result<void> request_and_time(const TrafficPlan& plan, Stats& stats);
+Result<void> receive_udp(const TrafficPlan& plan, Stats& stats);
+Result<void> leave_datagrams(const TrafficPlan& plan, Stats& stats);
+Result<void> leave_connections(const TrafficPlan& plan, Stats& stats);
+Result<void> open_connections(const TrafficPlan& plan, Stats& stats);
 
 }  // namespace weir::lab

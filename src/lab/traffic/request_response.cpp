@@ -60,7 +60,7 @@ Result<void> echo_udp(const TrafficPlan& plan, Stats& stats) {
 }
 
 Result<void> request_and_time(const TrafficPlan& plan, Stats& stats) {
-  auto end = parse_endpoint(plan.destinations.front(), kEchoPort);
+  auto end = parse_endpoint(plan.destinations.front(), plan.port == 0 ? kEchoPort : plan.port);
   if (!end) return pass(std::move(end));
   sys::Fd socket(::socket(end->family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return fail_errno(errno, "socket");

@@ -23,7 +23,7 @@ constexpr int kConnectTimeoutMs = 5'000;
 Result<std::vector<sys::Fd>> connect_all(const TrafficPlan& plan) {
   std::vector<sys::Fd> sockets;
   for (unsigned i = 0; i < plan.flows; ++i) {
-    auto end = parse_endpoint(plan.destinations[i % plan.destinations.size()], kBulkPort);
+    auto end = parse_endpoint(plan.destinations[i % plan.destinations.size()], plan.port == 0 ? kBulkPort : plan.port);
     if (!end) return pass(std::move(end));
     sys::Fd socket(::socket(end->family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket.valid()) return fail_errno(errno, "socket");
@@ -92,8 +92,7 @@ Result<void> send_tcp_bulk(const TrafficPlan& plan, Stats& stats) {
 }
 
 Result<void> receive_tcp(const TrafficPlan& plan, Stats& stats) {
-  (void)plan;
-  auto listener = bind_any(SOCK_STREAM | SOCK_NONBLOCK, kBulkPort);
+  auto listener = bind_any(SOCK_STREAM | SOCK_NONBLOCK, plan.port == 0 ? kBulkPort : plan.port);
   if (!listener) return pass(std::move(listener));
   if (listen(listener->get(), 4096) != 0) return fail_errno(errno, "listen");
   sys::Fd epoll(epoll_create1(EPOLL_CLOEXEC));
