@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::uint16_t kJumpAlways = 0x05;
 constexpr std::uint16_t kReturnConstant = 0x06;
+// libpcap's optimizer needs time and memory with the cube of the length: 6 s for 400 hosts, 40 s for 800.
+constexpr std::size_t kLongestOptimized = 8192;
 
 /// What libpcap makes of an expression, or what it says against it.
 std::expected<ClassicProgram, std::string> compile(const std::string& expression, PacketStart start) {
@@ -19,7 +21,8 @@ std::expected<ClassicProgram, std::string> compile(const std::string& expression
   const std::unique_ptr<pcap_t, void (*)(pcap_t*)> handle(pcap_open_dead(link_type, kSnapLength), pcap_close);
   if (!handle) return std::unexpected("no memory");
   bpf_program compiled{};
-  if (pcap_compile(handle.get(), &compiled, expression.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
+  const int optimize = expression.size() <= kLongestOptimized ? 1 : 0;
+  if (pcap_compile(handle.get(), &compiled, expression.c_str(), optimize, PCAP_NETMASK_UNKNOWN) != 0) {
     return std::unexpected(pcap_geterr(handle.get()));
   }
   const std::unique_ptr<bpf_program, void (*)(bpf_program*)> freed(&compiled, pcap_freecode);

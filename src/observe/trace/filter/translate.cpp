@@ -301,8 +301,8 @@ Result<void> Translator::settle_jumps() {
     const std::size_t to = jump.to == kNoMatch ? no_match : begins_[jump.to];
     const std::size_t distance = to - jump.from - 1;
     if (distance > static_cast<std::size_t>(std::numeric_limits<std::int16_t>::max())) {
-      return fail(Errc::unsupported, "the filter is too long to be run in the kernel (" + std::to_string(out_.size()) +
-                                         " instructions); make it simpler");
+      return fail(Errc::usage, "the filter is too long to be run in the kernel: it takes " +
+                                   std::to_string(out_.size()) + " instructions");
     }
     out_[jump.from].off = static_cast<std::int16_t>(distance);
   }

@@ -21,7 +21,7 @@ namespace weir::observe {
 /// and more give 0, as in libpcap since 1.9.
 ///
 /// Errc::usage for a program that no classic machine would take: unknown instructions, jumps out of it, a path without
-/// a return, cells of memory that do not exist. Errc::unsupported when it becomes too long (eBPF jumps reach 32767).
+/// a return, cells of memory that do not exist; and when it becomes too long (eBPF jumps reach 32767).
 Result<std::vector<bpf_insn>> translate(std::span<const ClassicInstruction> program);
 
 /// Bytes of stack that a translated function uses at most.
