@@ -122,14 +122,21 @@ Result<void> RecordingWriter::State::begin_file() {
   file_bytes = 0;
   has_own_records = false;
   const auto header = record::encode(record::FileHeader{.recording = recording, .file = file_number});
-  if (auto ok = write_all(header); !ok) return pass(std::move(ok));
+  if (auto ok = write_all(header); !ok) {
+    if (regular) (void)::unlink(path.c_str());
+    return ok;
+  }
   return {};
 }
 
 Result<void> RecordingWriter::State::rotate() {
   if (auto ok = shift_files(path, options.max_files); !ok) return stop(std::move(ok).error());
   ++file_number;
-  if (auto ok = begin_file(); !ok) return stopped ? pass(std::move(ok)) : stop(std::move(ok).error());
+  if (auto ok = begin_file(); !ok) {
+    // The last good file is the newest one again; that there is no FILE.weir.1 then disturbs nobody.
+    (void)::rename((path + ".1").c_str(), path.c_str());
+    return stopped ? pass(std::move(ok)) : stop(std::move(ok).error());
+  }
   ++progress.files;
   return repeat_preamble();
 }
