@@ -55,6 +55,8 @@ void JourneyState::compare_place(const DeviceRef& now, FieldChanges& changes) {
     // Devices of two namespaces may have one name; then the namespace is what changed.
     if (device_.ifindex.value != 0) note(changes, "dev", device_.name, now.name);
     device_ = now;
+  } else if (now.netns.id != 0 && device_.netns != now.netns) {
+    device_ = now;
   }
 }
 

@@ -34,7 +34,7 @@ class JourneyState {
   [[nodiscard]] const Packet* packet() const { return packet_ ? &*packet_ : nullptr; }
   /// The bytes of that.
   [[nodiscard]] const std::optional<PacketBytes>& bytes() const { return bytes_; }
-  /// The device at which it was last seen; ifindex 0: none yet.
+  /// The device at which it was last seen; ifindex 0: none yet, or none yet in the namespace that it is in now.
   [[nodiscard]] const DeviceRef& device() const { return device_; }
   [[nodiscard]] const std::optional<Conntrack>& ct() const { return ct_; }
 

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "packet_samples.h"
+#include "support/packet_samples.h"
 
 namespace weir::model {
 namespace {

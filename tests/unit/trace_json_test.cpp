@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/json.h"
-#include "packet_samples.h"
+#include "support/packet_samples.h"
 
 namespace weir::model {
 namespace {
