@@ -14,9 +14,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 1 + bytes) return 0;
   weir::observe::ClassicProgram program(instructions);
   std::memcpy(program.data(), data + 1, bytes);
-  const auto translated = weir::observe::translate(program);
   if (!weir::test::is_valid_classic(program)) return 0;
-  if (!translated) return 0;
+  std::vector<std::vector<bpf_insn>> translations;
+  for (const std::int32_t cast : {0, 1}) {
+    auto translated = weir::observe::translate(program, {.rdonly_cast = cast});
+    if (!translated) return 0;
+    translations.push_back(std::move(*translated));
+  }
   for (const ClassicInstruction& insn : program) {
     // What libpcap leaves undefined: cells that were never written, shifts by too much.
     if (insn.code == 0x60 || insn.code == 0x61) return 0;
@@ -24,7 +28,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const std::vector<std::uint8_t> packet(data + 1 + bytes, data + size);
   const auto length = static_cast<std::uint32_t>(packet.size());
-  const auto got = weir::test::EbpfMachine().run(*translated, packet.data(), packet.size(), length);
-  if (got != weir::test::run_classic(program, packet, length)) std::abort();
+  const auto expected = weir::test::run_classic(program, packet, length);
+  for (const auto& translated : translations) {
+    const auto got = weir::test::EbpfMachine().run(translated, packet.data(), packet.size(), length);
+    if (got != expected) std::abort();
+  }
   return 0;
 }

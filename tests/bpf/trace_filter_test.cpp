@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "observe/trace/filter/access.h"
 #include "observe/trace/filter/expression.h"
 #include "observe/trace/filter/translate.h"
 #include "support/libpcap_machine.h"
@@ -93,20 +94,23 @@ TEST_F(TraceFilterInKernel, EveryFilterLoadsAndDecidesAsLibpcapDoes) {
   constexpr int kExpressions = 300;
   constexpr int kPackets = 20;
   test::PacketDice dice(22);
+  const PacketAccess best = best_packet_access();
   int compiled = 0;
   for (int i = 0; i < kExpressions; ++i) {
     const std::string expression = dice.expression();
     const auto classic = compile_expression(expression, PacketStart::link);
     if (!classic) continue;
-    const auto translated = translate(*classic);
-    ASSERT_TRUE(translated);
-    const sys::Fd program = load(*translated);
-    ASSERT_TRUE(program.valid()) << expression << "\n" << log_.c_str();
     ++compiled;
-    for (int j = 0; j < kPackets; ++j) {
-      const test::Packet packet = dice.packet(true);
-      const auto length = static_cast<std::uint32_t>(packet.size() + dice.below(100));
-      ASSERT_EQ(run(program, packet, length), test::run_classic(*classic, packet, length)) << expression;
+    for (const PacketAccess access : {PacketAccess{}, best}) {
+      const auto translated = translate(*classic, access);
+      ASSERT_TRUE(translated);
+      const sys::Fd program = load(*translated);
+      ASSERT_TRUE(program.valid()) << expression << "\n" << log_.c_str();
+      for (int j = 0; j < kPackets; ++j) {
+        const test::Packet packet = dice.packet(true);
+        const auto length = static_cast<std::uint32_t>(packet.size() + dice.below(100));
+        ASSERT_EQ(run(program, packet, length), test::run_classic(*classic, packet, length)) << expression;
+      }
     }
   }
   EXPECT_GT(compiled, kExpressions / 2);

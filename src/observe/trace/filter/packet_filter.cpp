@@ -1,5 +1,6 @@
 #include "observe/trace/filter/packet_filter.h"
 
+#include "observe/trace/filter/access.h"
 #include "observe/trace/filter/bpf/filter_slot.h"
 #include "observe/trace/filter/expression.h"
 #include "observe/trace/filter/place.h"
@@ -9,10 +10,10 @@ namespace weir::observe {
 
 namespace {
 
-Result<std::vector<bpf_insn>> body_for(const std::string& expression, PacketStart start) {
+Result<std::vector<bpf_insn>> body_for(const std::string& expression, PacketStart start, PacketAccess access) {
   const auto classic = compile_expression(expression, start);
   if (!classic) return std::unexpected(classic.error());
-  auto body = translate(*classic);
+  auto body = translate(*classic, access);
   if (body && body->size() > WEIR_FILTER_INSTRUCTIONS) {
     return fail(Errc::usage,
                 "the filter is too long: it takes " + std::to_string(body->size()) +
@@ -25,9 +26,10 @@ Result<std::vector<bpf_insn>> body_for(const std::string& expression, PacketStar
 }  // namespace
 
 Result<PacketFilter> compile_packet_filter(const std::string& expression) {
-  auto link = body_for(expression, PacketStart::link);
+  const PacketAccess access = best_packet_access();
+  auto link = body_for(expression, PacketStart::link, access);
   if (!link) return pass(std::move(link));
-  auto network = body_for(expression, PacketStart::network);
+  auto network = body_for(expression, PacketStart::network, access);
   if (!network) return pass(std::move(network));
   return PacketFilter{std::move(*link), std::move(*network)};
 }

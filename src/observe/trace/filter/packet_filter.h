@@ -18,7 +18,8 @@ struct PacketFilter {
   std::vector<bpf_insn> network;
 };
 
-/// Errors as compile_expression(); Errc::usage, too, when it becomes longer than there is room in a slot for.
+/// For the running kernel, by the quickest access to packets that it takes. Errors as compile_expression();
+/// Errc::usage, too, when it becomes longer than there is room in a slot for.
 Result<PacketFilter> compile_packet_filter(const std::string& expression);
 
 /// Puts both into the functions `weir_filter_link` and `weir_filter_network` of a BPF object file; see place_filter().
