@@ -17,17 +17,19 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FUSED = re.compile(r"observe/\w+/bpf/[\w.]+\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 
-# The first folder decides the layer, or the first two or three; inside L1 sys stands below netns and bpf, and what measures
-# and tries netns above it; inside L3 the data plane stands below the features that read it, and what a trace is made of
-# below the trace.
+# The first folders decide the layer, as many as are named here; inside L1 sys stands below netns and bpf, and what
+# measures and tries netns above it; inside L3 the data plane stands below the features that read it, and the parts of
+# the trace below the trace.
 LAYERS = {"base": 0, "sys": 1, "netns": 1.5, "netns/bench": 1.7, "netns/torture": 1.7, "bpf": 1.5, "model": 2,
-          "observe/dataplane": 2.5, "observe/trace/filter": 2.7, "observe/trace/record": 2.7, "observe": 3, "store": 3, "reason": 4, "steer": 4, "export": 5, "serve": 5, "lab": 5, "cli": 6}
+          "observe/dataplane": 2.5,
+          "observe/trace/filter": 2.8, "observe/trace/where": 2.8, "observe/trace/record": 2.8, "observe/trace/nft": 2.8,
+          "observe": 3, "store": 3, "reason": 4, "steer": 4, "export": 5, "serve": 5, "lab": 5, "cli": 6}
 
 
 def layer(folder):
     parts = folder.split("/")
-    known = ("/".join(parts[:depth]) for depth in (3, 2, 1))
-    return next((LAYERS[name] for name in known if name in LAYERS), None)
+    named = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((LAYERS[name] for name in named if name in LAYERS), None)
 
 
 def read_modules(path):

@@ -111,6 +111,14 @@ Result<Link> Link::tracing(int program_fd) {
   return Link(fd);
 }
 
+Result<Link> Link::kprobe_multi(int program_fd, const bpf_link_create_opts& options) {
+  const int fd = bpf_link_create(program_fd, 0, BPF_TRACE_KPROBE_MULTI, &options);
+  if (fd >= 0) return Link(fd);
+  Error error = errno_error(fd, "cannot attach to functions");
+  if (fd == -EINVAL || fd == -EOPNOTSUPP) error.code = Errc::unsupported;
+  return std::unexpected(std::move(error));
+}
+
 Result<void> set_netfilter_type(bpf_program* program) {
   int err = bpf_program__set_type(program, static_cast<bpf_prog_type>(kProgTypeNetfilter));
   if (err == 0) err = bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(kBpfNetfilter));

@@ -1,6 +1,7 @@
 // Link: a BPF program attached to a hook for as long as the object lives.
 #pragma once
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include <cstdint>
@@ -53,6 +54,10 @@ class [[nodiscard]] Link {
 
   /// Attaches a loaded fentry, fexit, fmod_ret or tp_btf program to the function that it was loaded for.
   static Result<Link> tracing(int program_fd);
+
+  /// Attaches a KPROBE program to functions of the kernel at once (Linux 5.18, commit 0dcac2725406); `options` holds
+  /// their names and cookies. Errc::unsupported where the kernel has no fprobe.
+  static Result<Link> kprobe_multi(int program_fd, const bpf_link_create_opts& options);
 
   [[nodiscard]] bool attached() const noexcept { return fd_.valid(); }
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }

@@ -36,6 +36,23 @@ class [[nodiscard]] Skeleton {
     return Skeleton(raw);
   }
 
+  /// Like open(), for an image that was changed: `prepare(T&)` makes the skeleton inside the zeroed object, points it to
+  /// the image and returns 0 or an errno. The image must live until load() has returned.
+  template <class Prepare>
+  static Result<Skeleton> open_image(Prepare&& prepare, const std::string& btf_path = {}) {
+    LogCapture log;
+    bpf_object_open_opts options{};
+    options.sz = sizeof options;
+    options.btf_custom_path = btf_path.empty() ? nullptr : btf_path.c_str();
+    auto* raw = static_cast<T*>(std::calloc(1, sizeof(T)));  // T::destroy() frees it
+    if (raw == nullptr) return fail_errno(ENOMEM, "cannot open the BPF object");
+    Skeleton opened(raw);
+    int err = prepare(*raw);
+    if (err == 0) err = bpf_object__open_skeleton(raw->skeleton, &options);
+    if (err != 0) return std::unexpected(libbpf_error(err, "cannot open the BPF object", log));
+    return opened;
+  }
+
   Skeleton(Skeleton&& other) noexcept : skeleton_(std::exchange(other.skeleton_, nullptr)) {}
   Skeleton& operator=(Skeleton&& other) noexcept {
     if (this != &other) {

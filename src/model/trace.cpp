@@ -12,6 +12,8 @@ const char* to_string(JourneyEnd end) {
       return "consumed";
     case JourneyEnd::delivered:
       return "delivered";
+    case JourneyEnd::arrived:
+      return "arrived";
     case JourneyEnd::merged:
       return "merged";
   }

@@ -107,6 +107,7 @@ struct TraceEvent {
   std::uint64_t time_ns = 0;   ///< CLOCK_MONOTONIC
   std::uint64_t journey = 0;   ///< equal for all events of a packet
   std::uint32_t sequence = 0;  ///< place within the journey as the kernel counted; a gap is a lost event
+  std::uint16_t branch = 0;    ///< 0: the packet itself; others: its fragments and segments, each with own sequences
   std::uint32_t cpu = 0;
   Hook hook;
   DeviceRef device;                   ///< ifindex 0: none known at this hook
@@ -132,6 +133,7 @@ enum class JourneyEnd : std::uint8_t {
   dropped,    ///< kfree_skb with a reason
   consumed,   ///< consume_skb: it had done its duty
   delivered,  ///< read by a program from its socket
+  arrived,    ///< a TCP socket took it in, which frees it where no hook looks
   merged,     ///< GRO made it part of another packet
 };
 const char* to_string(JourneyEnd end);

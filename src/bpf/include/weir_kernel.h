@@ -68,7 +68,20 @@ struct net_device {
   __u8 prio_tc_map[16];
 };
 
+struct kernfs_node {
+  __u64 id;
+};
+
+struct cgroup {
+  struct kernfs_node* kn;
+};
+
+struct sock_cgroup_data {
+  struct cgroup* cgroup;
+};
+
 struct sock_common {
+  possible_net_t skc_net;
   unsigned char skc_state;
   unsigned short skc_tx_queue_mapping;
   unsigned short skc_rx_queue_mapping;
@@ -76,6 +89,7 @@ struct sock_common {
 
 struct sock {
   struct sock_common __sk_common;
+  struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct skb_shared_info {
@@ -86,22 +100,33 @@ struct skb_shared_info {
 struct sk_buff {
   struct net_device* dev;
   struct sock* sk;
+  unsigned long _nfct;
   unsigned int len;
+  unsigned int data_len;
   __u16 queue_mapping;
+  __u8 ip_summed : 2;
+  __u8 encapsulation : 1;
+  __u32 mark;
   __u32 priority;
   int skb_iif;
   __u32 hash;
   unsigned int sender_cpu;
+  __u16 vlan_tci;
+  __be16 vlan_proto; /* 0: no accelerated tag, since 6.2 (commit 354259fa73e2); vlan_present said so before */
+  __u8 vlan_present : 1;
+  __u16 inner_network_header;
   __u16 network_header;
   __u16 mac_header;
   __be16 protocol;
   __u8 tc_at_ingress : 1;
+  unsigned int tail; /* sk_buff_data_t, as `end` */
   unsigned int end; /* sk_buff_data_t: an offset on 64-bit kernels */
   unsigned char* head;
   unsigned char* data;
 };
 
 struct nf_hook_state {
+  __u8 hook;
   struct net_device* in;
   struct net_device* out;
   struct net* net;
@@ -110,6 +135,68 @@ struct nf_hook_state {
 struct bpf_nf_ctx {
   const struct nf_hook_state* state;
   struct sk_buff* skb;
+};
+
+struct Qdisc {
+  __u32 handle;
+};
+
+struct netdev_queue {
+  struct net_device* dev;
+};
+
+struct in6_addr {
+  __u8 bytes[16]; /* no field of the kernel's: only its address is taken */
+};
+
+struct flowi_common {
+  int flowic_oif;
+  int flowic_iif;
+};
+
+struct flowi4 {
+  struct flowi_common __fl_common;
+  __be32 saddr;
+  __be32 daddr;
+};
+
+struct flowi6 {
+  struct flowi_common __fl_common;
+  struct in6_addr daddr;
+  struct in6_addr saddr;
+};
+
+struct fib_nh_common {
+  struct net_device* nhc_dev;
+  __u8 nhc_gw_family;
+  struct in6_addr nhc_gw;
+};
+
+struct fib6_nh {
+  struct fib_nh_common nh_common;
+};
+
+struct fib6_result {
+  struct fib6_nh* nh;
+};
+
+struct fib6_table {
+  __u32 tb6_id;
+};
+
+struct nf_conntrack_tuple_hash {
+  void* bytes; /* no field of the kernel's: only its address is taken */
+};
+
+struct nf_conntrack_zone {
+  __u16 id;
+};
+
+struct nf_conn {
+  struct nf_conntrack_zone zone;
+  struct nf_conntrack_tuple_hash tuplehash[2];
+  unsigned long status;
+  __u32 mark;
 };
 
 #pragma clang attribute pop

@@ -1,0 +1,103 @@
+// What the parts of `weir trace` and `weir show` share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/command.h"
+#include "model/trace.h"
+#include "observe/trace/decode.h"
+#include "observe/trace/session.h"
+
+namespace weir::cli {
+
+/// How journeys are shown, and which.
+struct TraceView {
+  std::string where;
+  std::string slower;  ///< duration; empty: all
+  bool json = false;
+  bool verbose = false;
+};
+
+struct TraceOptions {
+  std::vector<std::string> filter;  ///< words of the expression
+  std::string profile;
+  std::vector<std::string> probes;
+  bool drops = false;
+  std::string watch;
+  bool paths = false;
+  std::string html;
+  bool stack = false;
+  std::string output;
+  std::string netns;
+  std::string device;
+  std::string duration;
+  std::uint32_t sample = 1;
+  std::string ring = "16M";
+  std::uint64_t count = 0;  ///< journeys; 0: no limit
+  bool list_hooks = false;
+  std::string btf_path;
+  TraceView view;
+};
+
+/// What must be added to CLOCK_MONOTONIC to have UTC.
+std::chrono::nanoseconds wall_clock_offset();
+
+/// Names of this host, looked up as they are needed: devices that appear later are asked for again.
+class LiveNames {
+ public:
+  static Result<std::unique_ptr<LiveNames>> open(const std::string& btf_path);
+  virtual ~LiveNames() = default;
+  /// `hooks` of the session; what is returned refers to this object.
+  virtual observe::TraceNames names(std::map<std::uint16_t, std::string> hooks) = 0;
+  [[nodiscard]] virtual const model::HostConfig& config() const = 0;
+};
+
+/// Takes finished journeys in order, shows those that are wanted, and keeps the books of what was not.
+class JourneyPrinter {
+ public:
+  static Result<JourneyPrinter> create(const TraceView& view, std::chrono::nanoseconds wall_offset, bool color);
+  /// Shows the journey or counts its events as filtered.
+  void take(const model::Journey& journey);
+  /// The books as they are after what was left out: events of unwanted journeys are filtered ones.
+  [[nodiscard]] model::TraceSummary summary(model::TraceSummary from_kernel) const;
+  void finish(const model::TraceSummary& summary) const;
+  [[nodiscard]] std::uint64_t shown() const { return shown_; }
+
+ private:
+  JourneyPrinter() = default;
+  TraceView view_;
+  std::function<bool(const model::Journey&)> wanted_;
+  std::chrono::nanoseconds wall_offset_{};
+  bool color_ = false;
+  std::uint64_t shown_ = 0;
+  std::uint64_t complete_ = 0;
+  std::map<std::string, std::uint64_t> unwanted_;  ///< events by hook
+};
+
+/// The live forms of the command.
+Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest request);
+Result<Exit> trace_changes(const TraceOptions& options, observe::TraceRequest request);
+Result<Exit> trace_paths(const TraceOptions& options, observe::TraceRequest request);
+
+/// Waits for the end of the trace, handing records to `visit`: until the duration is over (nullopt: for ever), SIGINT,
+/// or `enough` says so.
+Result<void> run_session(observe::TraceSession& session, std::optional<std::chrono::nanoseconds> duration,
+                         const observe::TraceSession::Visitor& visit, const std::function<bool()>& enough);
+
+/// Names instead of numbers, and the sums.
+Result<model::TraceSummary> summary_of(const observe::TraceSession& session, std::chrono::nanoseconds duration);
+
+/// Fields of --watch as a mask; Errc::usage with the nearest names.
+Result<std::uint32_t> watch_mask(const std::string& fields);
+
+/// --for as a duration, nullopt when it was not given.
+Result<std::optional<std::chrono::nanoseconds>> trace_duration(const TraceOptions& options);
+
+}  // namespace weir::cli

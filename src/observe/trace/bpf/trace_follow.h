@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One firing of a hook, from counting it to knowing whose packet it is. */
+#pragma once
+
+#include "observe/trace/bpf/trace_emit.h"
+
+/* A tracepoint's program does not nest on its CPU, the others do. */
+static __always_inline void add(__u64* counter, __u16 hook) {
+  if (hook < WEIR_HOOK_NF)
+    *counter += 1;
+  else
+    __sync_fetch_and_add(counter, 1);
+}
+
+static __always_inline __u64 new_journey(void) {
+  const __u32 only = 0;
+  __u64* last = bpf_map_lookup_elem(&journeys, &only);
+  if (!last) return 1;
+  /* Programs of several hooks interrupt each other here. */
+  return (__sync_fetch_and_add(last, 1) + 1) << 12 | (bpf_get_smp_processor_id() & 0xfff);
+}
+
+/* Fragments of one datagram, wherever they are: addresses and identification. 0: no fragment. */
+static __always_inline __u64 fragment_key(const struct view* view) {
+  __u8 bytes[48] = {};
+  if (bpf_probe_read_kernel(bytes, sizeof(bytes), (void*)view->network) != 0) return 0;
+  const __u8 version = bytes[0] >> 4;
+  if (version == 4) {
+    if ((bytes[6] & 0x3f) == 0 && bytes[7] == 0) return 0;
+    return (__u64)mix(word_at(bytes + 12), word_at(bytes + 16)) << 32 | mix(bytes[9], bytes[4] << 8 | bytes[5]) | 1;
+  }
+  if (version != 6 || bytes[6] != 44) return 0;
+  return (__u64)mix(word_at(bytes + 20), word_at(bytes + 36)) << 32 | mix(44, word_at(bytes + 44)) | 1;
+}
+
+static __always_inline __u64 segment_key(const struct sk_buff* skb, __u64 netns, __u32 ifindex) {
+  return ((__u64)skb->hash << 32 | (__u32)(netns << 20 ^ ifindex)) * 0x9e3779b97f4a7c15ULL | 1;
+}
+
+static __always_inline bool join(__u64 key, struct tracked* entry) {
+  if (!key) return false;
+  struct parent* parent = bpf_map_lookup_elem(&parents, &key);
+  if (!parent) return false;
+  entry->journey = parent->journey;
+  entry->branch = (__u16)(__sync_fetch_and_add(&parent->branches, 1) + 1);
+  return true;
+}
+
+static __always_inline void adopt(__u64 key, __u64 journey) {
+  if (!key) return;
+  const struct parent parent = {.journey = journey};
+  bpf_map_update_elem(&parents, &key, &parent, BPF_ANY);
+  set_hot(key);
+  if (!parents_known) parents_known = true;
+}
+
+/* Takes a packet up, if it is wanted: NULL with the account of why not. */
+static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firing* fired, const struct view* view,
+                                          struct weir_trace_count* count) {
+  struct tracked entry = {};
+  const __u64 segment = fired->hook == WEIR_HOOK_net_dev_start_xmit && skb->hash != 0
+                            ? segment_key(skb, fired->netns, fired->ifindex)
+                            : 0;
+  const bool kin = parents_known && (join(fragment_key(view), &entry) ||
+                                     (segment && maybe_tracked(segment) && join(segment, &entry)));
+  if (!kin) {
+    if (!fired->begins || (only_netns && fired->netns != only_netns) || !passes_filter(view)) {
+      add(&count->filtered, fired->hook);
+      return NULL;
+    }
+    if (sample_flows <= 1 || flow_hash(view->network) % sample_flows == 0) entry.journey = new_journey();
+  }
+  entry.skb = (__u64)skb;
+  entry.head = (__u64)skb->head;
+  entry.netns = fired->netns;
+  entry.ifindex = fired->ifindex;
+  entry.hook = fired->hook;
+  entry.stage = fired->stage;
+  entry.network_offset = view->network_offset;
+  entry.ct_hash = 0;
+  fingerprint_at(view->network, view->captured - (__u32)(view->network - view->start), &entry.print);
+  if (!kin && entry.journey) adopt(fragment_key(view), entry.journey);
+  fired->is_first = true;
+  fired->is_origin = fired->stage == STAGE_TX ? skb->skb_iif == 0 : fired->begins && fired->hook != WEIR_HOOK_kfree_skb;
+  bpf_map_update_elem(&packets, &entry.skb, &entry, BPF_ANY);
+  bpf_map_update_elem(&packets_by_head, &entry.head, &entry.skb, BPF_ANY);
+  set_hot(entry.skb);
+  set_hot(entry.head);
+  struct tracked* taken = bpf_map_lookup_elem(&packets, &entry.skb);
+  if (!taken) add(&count->lost, fired->hook); /* another CPU took its place at once */
+  return taken;
+}
+
+/* The packet's entry, if it is followed already: by its sk_buff, or as a clone by its data. */
+static __always_inline struct tracked* find(const struct sk_buff* skb, const struct view* view, struct firing* fired) {
+  const __u64 address = (__u64)skb;
+  const __u64 head = (__u64)skb->head;
+  struct tracked* entry = bpf_map_lookup_elem(&packets, &address);
+  if (entry) {
+    if (!still_same(entry, skb, view) || begins_anew(entry, skb, fired->hook, fired->stage, fired->ifindex)) {
+      forget(entry);
+      return NULL;
+    }
+    if (entry->head != head) { /* made larger, or copied for being written to */
+      bpf_map_delete_elem(&packets_by_head, &entry->head);
+      bpf_map_update_elem(&packets_by_head, &head, &address, BPF_ANY);
+      entry->head = head;
+    }
+    set_hot(address);
+    set_hot(head);
+    return entry;
+  }
+  const __u64* original = bpf_map_lookup_elem(&packets_by_head, &head);
+  if (!original) return NULL;
+  const __u64 key = *original;
+  entry = bpf_map_lookup_elem(&packets, &key);
+  if (!entry || entry->head != head || !still_same(entry, skb, view)) return NULL;
+  if (begins_anew(entry, skb, fired->hook, fired->stage, fired->ifindex)) {
+    forget(entry);
+    return NULL;
+  }
+  fired->is_clone = true;
+  return entry;
+}
+
+static __always_inline void account(struct weir_trace_count* count, __u16 hook, bool delivered) {
+  if (delivered)
+    add(&count->emitted, hook);
+  else
+    add(&count->lost, hook);
+}
+
+/* Reports a followed packet's firing in every way that was asked for, and brings its entry up to date. */
+static __always_inline void report(void* ctx, const struct sk_buff* skb, struct firing* fired, struct tracked* entry,
+                                   const struct view* view, struct weir_trace_count* count) {
+  if (!fired->placed && !fired->is_first) {
+    fired->netns = entry->netns;
+    fired->ifindex = entry->ifindex;
+  }
+  bool delivered = true;
+  if (emit_events) delivered = emit(ctx, skb, fired, entry, view);
+  if (watch_mask) watch(skb, fired, entry);
+  if (count_paths) {
+    const __u64 now = bpf_ktime_get_ns();
+    delivered &= step_on_path(fired, entry, now) != 0;
+    entry->seen_ns = now;
+  }
+  account(count, fired->hook, delivered);
+  __sync_fetch_and_add(&entry->sequence, 1);
+  entry->netns = fired->netns;
+  entry->ifindex = fired->ifindex;
+  entry->hook = fired->hook;
+  if (fired->stage) entry->stage = fired->stage;
+}
+
+static __noinline int follow(void* ctx, const struct sk_buff* skb, struct firing* fired) {
+  const __u32 row = fired->hook;
+  struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
+  if (!count) return 0;
+  add(&count->seen, fired->hook);
+  const bool segment = fired->hook == WEIR_HOOK_net_dev_start_xmit && skb->hash != 0 &&
+                       maybe_tracked(segment_key(skb, fired->netns, fired->ifindex));
+  if (!fired->begins && !segment && !maybe_tracked((__u64)skb) && !maybe_tracked((__u64)skb->head)) {
+    add(&count->filtered, fired->hook);
+    return 0;
+  }
+  struct view view;
+  if (!look_at_packet(skb, &view)) {
+    add(&count->filtered, fired->hook);
+    return 0;
+  }
+  struct tracked* entry = NULL;
+  if (maybe_tracked((__u64)skb) || maybe_tracked((__u64)skb->head)) entry = find(skb, &view, fired);
+  if (!entry) entry = take_up(skb, fired, &view, count);
+  if (!entry) return 0;
+  if (!entry->journey) {
+    add(&count->sampled_out, fired->hook);
+  } else {
+    report(ctx, skb, fired, entry, &view, count);
+    if (fired->hook == WEIR_HOOK_net_dev_queue && fired->begins) {
+      __u16 size;
+      __u16 segments;
+      read_gso(skb, &size, &segments);
+      if (size && skb->hash) adopt(segment_key(skb, fired->netns, fired->ifindex), entry->journey);
+    }
+  }
+  if (fired->last && !fired->is_clone) forget(entry);
+  return 1;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Where in memory a packet's headers stand, and what of them no hop changes. */
+#pragma once
+
+#include "observe/trace/bpf/filter_slot.h"
+#include "observe/trace/bpf/trace_abi.h"
+#include "weir_kernel.h"
+
+#define ETH_HLEN 14
+#define VLAN_HLEN 4
+#define NO_MAC_HEADER 0xffff
+#define FINGERPRINT_BYTES 48
+
+/* A packet from its Ethernet header on where there is one, else from its network header on. */
+struct view {
+  __u64 start;
+  __u64 network;
+  __u32 captured; /* linear bytes from `start` on */
+  __u32 length;   /* all bytes from `start` on */
+  __u16 network_offset;
+  __u16 vlan_tci;
+  bool is_link;
+  bool has_vlan;
+};
+
+/* What stays the same of a packet from its first hop to its last, NAT included. 0: not known here. */
+struct fingerprint {
+  __u32 header;
+  __u32 payload;
+};
+
+static __always_inline bool has_vlan_tag(const struct sk_buff* skb) {
+  if (bpf_core_field_exists(skb->vlan_present)) return BPF_CORE_READ_BITFIELD(skb, vlan_present);
+  return skb->vlan_proto != 0;
+}
+
+static __always_inline bool look_at_packet(const struct sk_buff* skb, struct view* view) {
+  const __u64 head = (__u64)skb->head;
+  const __u16 mac = skb->mac_header;
+  const __u16 network = skb->network_header;
+  const __u32 tail = skb->tail;
+  if (!head) return false;
+  /* A MAC header behind the network header is that of the packet that was encapsulated. */
+  view->is_link = mac != NO_MAC_HEADER && mac + ETH_HLEN <= network;
+  const __u16 offset = view->is_link ? mac : network;
+  if (!network || tail < offset) return false;
+  view->start = head + offset;
+  view->network = head + network;
+  view->network_offset = network;
+  view->captured = tail - offset;
+  view->length = skb->len + (__u32)((__u64)skb->data - view->start);
+  view->has_vlan = has_vlan_tag(skb);
+  view->vlan_tci = view->has_vlan ? skb->vlan_tci : 0;
+  return true;
+}
+
+static __always_inline __u32 mix(__u32 hash, __u32 word) {
+  hash = (hash ^ word) * 0x9e3779b1U;
+  return hash ^ hash >> 15;
+}
+
+static __always_inline __u32 word_at(const __u8* bytes) {
+  __u32 word;
+  __builtin_memcpy(&word, bytes, sizeof(word));
+  return word;
+}
+
+static __always_inline bool is_echo(__u8 protocol, __u8 type) {
+  return protocol == 1 ? type == 0 || type == 8 : type == 128 || type == 129;
+}
+
+/* `l4`: 16 bytes of the transport header. Ports are left out, and checksums: NAT writes both. */
+static __always_inline void fingerprint_l4(struct fingerprint* print, __u8 protocol, const __u8* l4) {
+  if (protocol == 6) {
+    print->header = mix(mix(print->header, word_at(l4 + 4)), word_at(l4 + 8));
+  } else if (protocol == 1 || protocol == 58) {
+    print->header = mix(print->header, l4[0]);
+    if (is_echo(protocol, l4[0])) {
+      print->header = mix(print->header, l4[6] << 8 | l4[7]);
+      print->payload = mix(word_at(l4 + 8), word_at(l4 + 12)) | 1;
+    }
+  } else if (protocol == 17) {
+    print->payload = mix(word_at(l4 + 8), word_at(l4 + 12)) | 1;
+  }
+}
+
+/* Of the packet whose network header is at `network`, of which `captured` bytes are linear. IPv4: the identification
+ * and fragment offset, TCP sequence and acknowledgement, ICMP sequence, the first payload of UDP and echo. */
+static __noinline int fingerprint_at(__u64 network, __u32 captured, struct fingerprint* print) {
+  __u8 bytes[FINGERPRINT_BYTES + 16] = {};
+  print->header = 0;
+  print->payload = 0;
+  if (captured < 28) return 0;
+  __u32 size = captured < sizeof(bytes) ? captured : sizeof(bytes);
+  if (bpf_probe_read_kernel(bytes, size & 127 ?: 1, (void*)network) != 0) return 0;
+  const __u8 version = bytes[0] >> 4;
+  if (version == 4) {
+    const __u8 header = (bytes[0] & 15) * 4;
+    print->header = mix(mix(mix(1, bytes[9]), bytes[4] << 8 | bytes[5]), (bytes[6] & 0x3f) << 8 | bytes[7]);
+    const bool later_fragment = (bytes[6] & 0x1f) != 0 || bytes[7] != 0;
+    if (header == 20 && !later_fragment && size >= 36) fingerprint_l4(print, bytes[9], bytes + 20);
+  } else if (version == 6) {
+    print->header = mix(2, bytes[6]);
+    /* An extension header is told by its own first words: a fragment's identification is among them. */
+    if (bytes[6] == 6 || bytes[6] == 17 || bytes[6] == 58) {
+      if (size >= 56) fingerprint_l4(print, bytes[6], bytes + 40);
+    } else if (size >= 48) {
+      print->header = mix(mix(print->header, word_at(bytes + 40)), word_at(bytes + 44));
+    }
+  } else {
+    for (int i = 0; i < 28; i += 4) print->header = mix(print->header, word_at(bytes + i));
+  }
+  print->header |= 1;
+  return 0;
+}
+
+static __always_inline bool parts_agree(__u32 a, __u32 b) {
+  return a == b || a == 0 || b == 0;
+}
+
+static __always_inline bool same_packet(const struct fingerprint* a, const struct fingerprint* b) {
+  return parts_agree(a->header, b->header) && parts_agree(a->payload, b->payload);
+}
+
+/* The tag that is kept beside the packet goes back to where it was on the wire: filters look for it there. */
+static __always_inline __u32 filter_tagged(const struct view* view) {
+  __u64 words[12] = {};
+  __u8* bytes = (__u8*)words;
+  __u32 rest = view->captured - 12;
+  if (view->captured < ETH_HLEN) return 0;
+  if (rest > sizeof(words) - 16) rest = sizeof(words) - 16;
+  if (bpf_probe_read_kernel(bytes, 12, (void*)view->start) != 0) return 0;
+  bytes[12] = 0x81;
+  bytes[13] = 0x00;
+  bytes[14] = view->vlan_tci >> 8;
+  bytes[15] = view->vlan_tci & 0xff;
+  if (bpf_probe_read_kernel(bytes + 16, rest & 127 ?: 1, (void*)(view->start + 12)) != 0) return 0;
+  /* The slot takes a number, not a pointer to the stack. */
+  __u64 address = (__u64)words;
+  volatile __u32* halves = (volatile __u32*)&address;
+  const __u64 number = (__u64)halves[1] << 32 | halves[0];
+  return weir_filter_link(number, rest + 16, view->length + VLAN_HLEN);
+}
+
+static __always_inline bool passes_filter(const struct view* view) {
+  if (!view->is_link) return weir_filter_network(view->start, view->captured, view->length) != 0;
+  if (view->has_vlan) return filter_tagged(view) != 0;
+  return weir_filter_link(view->start, view->captured, view->length) != 0;
+}
+
+/* The same for both directions of a flow, and for all of its fragments. */
+static __noinline __u32 flow_hash(__u64 network) {
+  __u8 bytes[44] = {};
+  if (bpf_probe_read_kernel(bytes, sizeof(bytes), (void*)network) != 0) return 0;
+  const __u8 version = bytes[0] >> 4;
+  __u32 sum = 0;
+  if (version == 4) {
+    sum = mix(word_at(bytes + 12) ^ word_at(bytes + 16), bytes[9]);
+    const bool fragment = (bytes[6] & 0x3f) != 0 || bytes[7] != 0;
+    if ((bytes[9] == 6 || bytes[9] == 17) && !fragment && (bytes[0] & 15) == 5) {
+      const __u32 ports = word_at(bytes + 20);
+      sum = mix(sum, (ports ^ ports >> 16) & 0xffff);
+    }
+  } else if (version == 6) {
+    for (int i = 8; i < 24; i += 4) sum = mix(sum, word_at(bytes + i) ^ word_at(bytes + i + 16));
+    sum = mix(sum, bytes[6]);
+    if (bytes[6] == 6 || bytes[6] == 17) {
+      const __u32 ports = word_at(bytes + 40);
+      sum = mix(sum, (ports ^ ports >> 16) & 0xffff);
+    }
+  }
+  return sum;
+}
