@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FUSED = re.compile(r"observe/\w+/bpf/[\w.]+\.h$")
+FUSED = re.compile(r"observe/(\w+/)+bpf/[\w.]+\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 
 # The first folders decide the layer, as many as are named here; inside L1 sys stands below netns and bpf, and what

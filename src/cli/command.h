@@ -42,5 +42,6 @@ void add_doctor(CLI::App& app, Program& program);
 void add_lab(CLI::App& app, Program& program);
 void add_netns(CLI::App& app, Program& program);
 void add_queues(CLI::App& app, Program& program);
+void add_trace(CLI::App& app, Program& program);
 
 }  // namespace weir::cli

@@ -129,7 +129,6 @@ Result<Exit> trace(const TraceOptions& options) {
     if (auto placed = choose_places(options, *config, *request); !placed) return pass(std::move(placed));
   }
   if (!options.watch.empty()) return trace_changes(options, *std::move(request));
-  if (options.paths) return trace_paths(options, *std::move(request));
   return trace_journeys(options, *std::move(request));
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "cli/command.h"
+#include "model/device.h"
 #include "model/trace.h"
 #include "observe/trace/decode.h"
 #include "observe/trace/session.h"

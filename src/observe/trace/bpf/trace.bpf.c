@@ -4,9 +4,6 @@
 
 #include "observe/trace/bpf/trace_follow.h"
 
-WEIR_FILTER_SLOT(weir_filter_link)
-WEIR_FILTER_SLOT(weir_filter_network)
-
 #define NF_ACCEPT 1
 #define TCX_NEXT (-1)
 #define NF_LOCAL_OUT 3

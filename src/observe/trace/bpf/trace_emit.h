@@ -56,7 +56,7 @@ static __always_inline __u64 cgroup_of(const struct sk_buff* skb) {
 }
 
 static __always_inline void read_gso(const struct sk_buff* skb, __u16* size, __u16* segments) {
-  const struct skb_shared_info* shared = (void*)((__u64)skb->head + skb->end);
+  const struct skb_shared_info* shared = (void*)(head_of(skb) + skb->end);
   __u16 both[2] = {};
   bpf_core_read(&both[0], sizeof(both[0]), &shared->gso_size);
   *size = both[0];

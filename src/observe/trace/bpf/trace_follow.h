@@ -50,7 +50,7 @@ static __always_inline void adopt(__u64 key, __u64 journey) {
   if (!key) return;
   const struct parent parent = {.journey = journey};
   bpf_map_update_elem(&parents, &key, &parent, BPF_ANY);
-  set_hot(key);
+  set_hot((__u32)key);
   if (!parents_known) parents_known = true;
 }
 
@@ -62,7 +62,7 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
                             ? segment_key(skb, fired->netns, fired->ifindex)
                             : 0;
   const bool kin = parents_known && (join(fragment_key(view), &entry) ||
-                                     (segment && maybe_tracked(segment) && join(segment, &entry)));
+                                     (segment && maybe_tracked((__u32)segment) && join(segment, &entry)));
   if (!kin) {
     if (!fired->begins || (only_netns && fired->netns != only_netns) || !passes_filter(view)) {
       add(&count->filtered, fired->hook);
@@ -71,7 +71,7 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
     if (sample_flows <= 1 || flow_hash(view->network) % sample_flows == 0) entry.journey = new_journey();
   }
   entry.skb = (__u64)skb;
-  entry.head = (__u64)skb->head;
+  entry.head = view->head;
   entry.netns = fired->netns;
   entry.ifindex = fired->ifindex;
   entry.hook = fired->hook;
@@ -84,8 +84,8 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
   fired->is_origin = fired->stage == STAGE_TX ? skb->skb_iif == 0 : fired->begins && fired->hook != WEIR_HOOK_kfree_skb;
   bpf_map_update_elem(&packets, &entry.skb, &entry, BPF_ANY);
   bpf_map_update_elem(&packets_by_head, &entry.head, &entry.skb, BPF_ANY);
-  set_hot(entry.skb);
-  set_hot(entry.head);
+  set_hot(low_half(skb));
+  set_hot((__u32)entry.head);
   struct tracked* taken = bpf_map_lookup_elem(&packets, &entry.skb);
   if (!taken) add(&count->lost, fired->hook); /* another CPU took its place at once */
   return taken;
@@ -94,7 +94,7 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
 /* The packet's entry, if it is followed already: by its sk_buff, or as a clone by its data. */
 static __always_inline struct tracked* find(const struct sk_buff* skb, const struct view* view, struct firing* fired) {
   const __u64 address = (__u64)skb;
-  const __u64 head = (__u64)skb->head;
+  const __u64 head = view->head;
   struct tracked* entry = bpf_map_lookup_elem(&packets, &address);
   if (entry) {
     if (!still_same(entry, skb, view) || begins_anew(entry, skb, fired->hook, fired->stage, fired->ifindex)) {
@@ -106,8 +106,8 @@ static __always_inline struct tracked* find(const struct sk_buff* skb, const str
       bpf_map_update_elem(&packets_by_head, &head, &address, BPF_ANY);
       entry->head = head;
     }
-    set_hot(address);
-    set_hot(head);
+    set_hot(low_half(skb));
+    set_hot((__u32)head);
     return entry;
   }
   const __u64* original = bpf_map_lookup_elem(&packets_by_head, &head);
@@ -159,8 +159,8 @@ static __noinline int follow(void* ctx, const struct sk_buff* skb, struct firing
   if (!count) return 0;
   add(&count->seen, fired->hook);
   const bool segment = fired->hook == WEIR_HOOK_net_dev_start_xmit && skb->hash != 0 &&
-                       maybe_tracked(segment_key(skb, fired->netns, fired->ifindex));
-  if (!fired->begins && !segment && !maybe_tracked((__u64)skb) && !maybe_tracked((__u64)skb->head)) {
+                       maybe_tracked((__u32)segment_key(skb, fired->netns, fired->ifindex));
+  if (!fired->begins && !segment && !maybe_tracked(low_half(skb)) && !maybe_tracked(low_half(skb->head))) {
     add(&count->filtered, fired->hook);
     return 0;
   }
@@ -170,7 +170,7 @@ static __noinline int follow(void* ctx, const struct sk_buff* skb, struct firing
     return 0;
   }
   struct tracked* entry = NULL;
-  if (maybe_tracked((__u64)skb) || maybe_tracked((__u64)skb->head)) entry = find(skb, &view, fired);
+  if (maybe_tracked(low_half(skb)) || maybe_tracked(low_half(skb->head))) entry = find(skb, &view, fired);
   if (!entry) entry = take_up(skb, fired, &view, count);
   if (!entry) return 0;
   if (!entry->journey) {

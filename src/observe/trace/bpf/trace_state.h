@@ -81,16 +81,17 @@ struct {
 #define HOT_BYTES 65536
 __u8 hot[2][HOT_BYTES];
 
-static __always_inline __u32 hot_index(__u64 address) {
-  return ((__u32)(address >> 6) * 2654435761U) >> 16;
+/* By the low half of an address (low_half()). */
+static __always_inline __u32 hot_index(__u32 address) {
+  return ((address >> 6) * 2654435761U) >> 16;
 }
 
-static __always_inline bool maybe_tracked(__u64 address) {
+static __always_inline bool maybe_tracked(__u32 address) {
   const __u32 index = hot_index(address) & (HOT_BYTES - 1);
   return hot[0][index] | hot[1][index];
 }
 
-static __always_inline void set_hot(__u64 address) {
+static __always_inline void set_hot(__u32 address) {
   const __u32 index = hot_index(address) & (HOT_BYTES - 1);
   if (!hot[0][index]) hot[0][index] = 1;
   if (!hot[1][index]) hot[1][index] = 1;
@@ -123,7 +124,7 @@ static __noinline int still_same(struct tracked* entry, const struct sk_buff* sk
     entry->network_offset = view->network_offset;
     return 1;
   }
-  const __u64 head = (__u64)skb->head;
+  const __u64 head = view->head;
   const __u16 inner = skb->inner_network_header;
   if (inner > view->network_offset) {
     struct fingerprint below;

@@ -2,9 +2,12 @@
 /* Where in memory a packet's headers stand, and what of them no hop changes. */
 #pragma once
 
-#include "observe/trace/bpf/filter_slot.h"
+#include "observe/trace/filter/bpf/filter_slot.h"
 #include "observe/trace/bpf/trace_abi.h"
 #include "weir_kernel.h"
+
+WEIR_FILTER_SLOT(weir_filter_link);
+WEIR_FILTER_SLOT(weir_filter_network);
 
 #define ETH_HLEN 14
 #define VLAN_HLEN 4
@@ -13,6 +16,7 @@
 
 /* A packet from its Ethernet header on where there is one, else from its network header on. */
 struct view {
+  __u64 head;
   __u64 start;
   __u64 network;
   __u32 captured; /* linear bytes from `start` on */
@@ -34,8 +38,21 @@ static __always_inline bool has_vlan_tag(const struct sk_buff* skb) {
   return skb->vlan_proto != 0;
 }
 
+/* All that the verifier lets a pointer become as a number, in one instruction; the whole takes a helper. */
+static __always_inline __u32 low_half(const void* pointer) {
+  __u32 low;
+  asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)(__u64)pointer));
+  return low;
+}
+
+static __always_inline __u64 head_of(const struct sk_buff* skb) {
+  __u64 head = 0;
+  bpf_core_read(&head, sizeof(head), &skb->head);
+  return head;
+}
+
 static __always_inline bool look_at_packet(const struct sk_buff* skb, struct view* view) {
-  const __u64 head = (__u64)skb->head;
+  const __u64 head = head_of(skb);
   const __u16 mac = skb->mac_header;
   const __u16 network = skb->network_header;
   const __u32 tail = skb->tail;
@@ -44,11 +61,12 @@ static __always_inline bool look_at_packet(const struct sk_buff* skb, struct vie
   view->is_link = mac != NO_MAC_HEADER && mac + ETH_HLEN <= network;
   const __u16 offset = view->is_link ? mac : network;
   if (!network || tail < offset) return false;
+  view->head = head;
   view->start = head + offset;
   view->network = head + network;
   view->network_offset = network;
   view->captured = tail - offset;
-  view->length = skb->len + (__u32)((__u64)skb->data - view->start);
+  view->length = view->captured + skb->data_len;
   view->has_vlan = has_vlan_tag(skb);
   view->vlan_tci = view->has_vlan ? skb->vlan_tci : 0;
   return true;
@@ -136,9 +154,9 @@ static __always_inline __u32 filter_tagged(const struct view* view) {
   bytes[15] = view->vlan_tci & 0xff;
   if (bpf_probe_read_kernel(bytes + 16, rest & 127 ?: 1, (void*)(view->start + 12)) != 0) return 0;
   /* The slot takes a number, not a pointer to the stack. */
-  __u64 address = (__u64)words;
-  volatile __u32* halves = (volatile __u32*)&address;
-  const __u64 number = (__u64)halves[1] << 32 | halves[0];
+  const __u64 address = (__u64)words;
+  __u64 number = 0;
+  bpf_probe_read_kernel(&number, sizeof(number), &address);
   return weir_filter_link(number, rest + 16, view->length + VLAN_HLEN);
 }
 
