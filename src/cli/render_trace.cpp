@@ -16,8 +16,8 @@ namespace weir::cli {
 namespace {
 
 // Changes that happen at nearly every hook and explain nothing by themselves.
-constexpr std::array<std::string_view, 11> kUsual{"len",     "hash", "napi_id", "ip_summed", "dev",    "netns",
-                                                  "eth_src", "eth_dst", "protocol", "length", "iif"};
+constexpr std::array<std::string_view, 11> kUsual{"len",     "hash",    "napi_id",  "ip_summed", "dev", "netns",
+                                                  "eth_src", "eth_dst", "protocol", "length",    "iif"};
 
 std::string value_text(const nlohmann::ordered_json& value) {
   if (value.is_null()) return "none";
@@ -84,7 +84,8 @@ std::string_view short_hook(std::string_view name) {
 
 std::string end_text(const model::Journey& journey) {
   for (const model::TraceEvent& event : journey.events) {
-    if (event.drop && event.last) return fmt::format("dropped: {} at {}", event.drop->reason, event.drop->location);
+    if (journey.end != model::JourneyEnd::dropped || !event.drop || !event.last) continue;
+    return fmt::format("dropped: {} at {}", event.drop->reason, event.drop->location);
   }
   switch (journey.end) {
     case model::JourneyEnd::unknown:
@@ -161,9 +162,9 @@ std::string render_journey(const model::Journey& journey, const JourneyStyle& st
 
 std::string render_summary(const model::TraceSummary& summary, bool verbose) {
   const model::HookAccount total = summary.total();
-  std::string text = fmt::format("seen {} = emitted {} + filtered {} + sampled out {} + lost {}; {} journeys, {} complete\n",
-                                 total.seen, total.emitted, total.filtered, total.sampled_out, total.lost,
-                                 summary.journeys, summary.journeys_complete);
+  std::string text = fmt::format(
+      "seen {} = emitted {} + filtered {} + sampled out {} + lost {}; {} journeys, {} complete\n", total.seen,
+      total.emitted, total.filtered, total.sampled_out, total.lost, summary.journeys, summary.journeys_complete);
   for (const auto& [name, account] : summary.hooks) {
     if (account.seen == 0 || (!verbose && account.lost == 0)) continue;
     text += fmt::format("  {:<32} seen {} emitted {} filtered {} sampled out {} lost {}\n", name, account.seen,

@@ -143,13 +143,15 @@ void add_view_options(CLI::App& command, TraceView& view) {
 
 void add_trace(CLI::App& app, Program& program) {
   auto options = std::make_shared<TraceOptions>();
-  CLI::App* command = app.add_subcommand("trace", "Follow packets through the kernel: what changed, held or dropped them");
+  CLI::App* command =
+      app.add_subcommand("trace", "Follow packets through the kernel: what changed, held or dropped them");
   command->add_option("FILTER", options->filter, "Which packets, in the language of tcpdump(8); all without it");
   add_word_option(*command, "--profile", options->profile, "Which hooks: a name (--list-hooks) or a file");
   command->add_option("--probe", options->probes, "A hook; beside a profile one more (--list-hooks)");
   command->add_flag("--drops", options->drops, "Only where packets are dropped");
-  add_word_option(*command, "--watch", options->watch,
-                  "Count changes of fields in the kernel: queue_mapping,mark,hash,priority,len,gso_segs,vlan,dev,netns");
+  add_word_option(
+      *command, "--watch", options->watch,
+      "Count changes of fields in the kernel: queue_mapping,mark,hash,priority,len,gso_segs,vlan,dev,netns");
   command->add_flag("--paths", options->paths, "Count distinct paths in the kernel, with the time of each stretch");
   add_word_option(*command, "--html", options->html, "With --paths: also a picture, as a page that stands on its own")
       ->type_name("FILE");
@@ -159,7 +161,8 @@ void add_trace(CLI::App& app, Program& program) {
   add_word_option(*command, "--dev", options->device, "Where tc programs are attached (with tcx)");
   add_word_option(*command, "--for", options->duration, "How long; until Ctrl-C without it");
   command->add_option("--sample", options->sample, "Follow one flow in N")->check(CLI::Range(1U, 1U << 30U));
-  add_word_option(*command, "--ring", options->ring, "Room for events that wait to be read")->default_str(options->ring);
+  add_word_option(*command, "--ring", options->ring, "Room for events that wait to be read")
+      ->default_str(options->ring);
   command->add_option("--count", options->count, "End after so many journeys");
   command->add_flag("--list-hooks", options->list_hooks, "What can be attached, and the profiles");
   add_btf_option(*command, options->btf_path);

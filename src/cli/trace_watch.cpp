@@ -76,8 +76,8 @@ void print_text(const std::vector<NamedChange>& changes, const model::TraceSumma
       return shift ? (raw == 0 ? std::string("none") : std::to_string(raw - 1)) : std::to_string(raw);
     };
     std::cout << fmt::format("{:>10}  {:<14}{:>10} -> {:<10}  {:<{}}  {}\n", change.packets, change.field,
-                             value(change.before), value(change.after), place(change.from, change.from_hook), from_width,
-                             place(change.to, change.to_hook));
+                             value(change.before), value(change.after), place(change.from, change.from_hook),
+                             from_width, place(change.to, change.to_hook));
   }
   std::cout << '\n' << render_summary(summary, false);
 }

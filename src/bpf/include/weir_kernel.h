@@ -104,6 +104,7 @@ struct sk_buff {
   unsigned int len;
   unsigned int data_len;
   __u16 queue_mapping;
+  __u8 cloned : 1;
   __u8 ip_summed : 2;
   __u8 encapsulation : 1;
   __u32 mark;

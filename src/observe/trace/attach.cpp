@@ -62,8 +62,7 @@ bpf_program* program_of(trace& object, std::string_view name) {
 Result<bpf::Link> attach_nf(int program, std::uint32_t family, std::uint32_t hook, std::int32_t priority) {
   const std::int32_t step = priority == 0 || priority > 1 ? 1 : -1;
   for (int attempt = 0;; ++attempt) {
-    auto link =
-        bpf::Link::netfilter(program, {.family = family, .hook = hook, .priority = priority + attempt * step});
+    auto link = bpf::Link::netfilter(program, {.family = family, .hook = hook, .priority = priority + attempt * step});
     if (link || link.error().code != Errc::busy || attempt + 1 == kPriorityTries) return link;
   }
 }

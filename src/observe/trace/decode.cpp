@@ -133,10 +133,11 @@ model::TraceEvent event_of(const weir_trace_event& head, const TraceNames& names
   event.last = (head.flags & WEIR_FLAG_LAST) != 0;
   if (head.hook == WEIR_HOOK_kfree_skb) {
     const auto reason = static_cast<std::uint32_t>(head.result);
-    event.drop = model::Drop{.number = reason,
-                             .reason = names.drop_reason ? names.drop_reason(reason) : fmt::format("#{}", reason),
-                             .address = head.argument,
-                             .location = names.symbol ? names.symbol(head.argument) : fmt::format("{:#x}", head.argument)};
+    event.drop =
+        model::Drop{.number = reason,
+                    .reason = names.drop_reason ? names.drop_reason(reason) : fmt::format("#{}", reason),
+                    .address = head.argument,
+                    .location = names.symbol ? names.symbol(head.argument) : fmt::format("{:#x}", head.argument)};
   }
   if (says_result(head.hook)) event.result = head.result;
   return event;

@@ -18,9 +18,8 @@ struct ReasonEnum {
   std::string_view prefix;
 };
 
-constexpr std::array<ReasonEnum, 3> kReasonEnums{{{"skb_drop_reason", "SKB_DROP_REASON_"},
-                                                  {"mac80211_drop_reason", "RX_DROP_"},
-                                                  {"ovs_drop_reason", "OVS_DROP_"}}};
+constexpr std::array<ReasonEnum, 3> kReasonEnums{
+    {{"skb_drop_reason", "SKB_DROP_REASON_"}, {"mac80211_drop_reason", "RX_DROP_"}, {"ovs_drop_reason", "OVS_DROP_"}}};
 
 struct FreeReasonTypes {
   void operator()(btf* types) const { btf__free(types); }

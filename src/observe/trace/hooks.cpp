@@ -118,7 +118,8 @@ Result<Profile> parse_profile(std::string_view json, const std::string& file) {
     } else if (key == "probes" && value.is_array()) {
       for (const auto& probe : value) {
         if (!probe.is_string()) return fail(Errc::usage, file + ": probes: a list of words is expected");
-        if (auto added = add_probe(profile.hooks, probe.get<std::string>()); !added) return pass(std::move(added), file);
+        if (auto added = add_probe(profile.hooks, probe.get<std::string>()); !added)
+          return pass(std::move(added), file);
       }
     } else {
       return fail(Errc::usage, fmt::format("{}: {}: unknown, or of another type than expected", file, key),

@@ -14,17 +14,18 @@ namespace weir::observe {
 
 /// A kernel tracepoint with a program of its own.
 struct Tracepoint {
-  std::uint16_t number = 0;      ///< enum weir_trace_hook
-  std::string_view program;      ///< name of the event; the BPF program is trace_NAME
-  std::string_view name;         ///< "net:net_dev_queue"
-  bool begins = false;           ///< packets may be seen here for the first time
+  std::uint16_t number = 0;  ///< enum weir_trace_hook
+  std::string_view program;  ///< name of the event; the BPF program is trace_NAME
+  std::string_view name;     ///< "net:net_dev_queue"
+  bool begins = false;       ///< packets may be seen here for the first time
 };
 
 std::span<const Tracepoint> tracepoints();
 
 /// Priorities at which a bracket of netfilter can be set, by number of the program ("first" … "last").
 struct NfSlot {
-  std::string_view name;     ///< what has happened before: "first", "conntrack", "mangle", "dnat", "filter", "snat", "last"
+  std::string_view
+      name;  ///< what has happened before: "first", "conntrack", "mangle", "dnat", "filter", "snat", "last"
   std::string_view program;  ///< name of the BPF program
   std::int32_t priority = 0;
 };

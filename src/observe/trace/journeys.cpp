@@ -53,8 +53,9 @@ model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
     if (event.hook.id == WEIR_HOOK_kfree_skb && event.last) dropped = true;
     if (event.hook.id == WEIR_HOOK_consume_skb && event.last) consumed = true;
   }
-  if (dropped) return model::JourneyEnd::dropped;
+  // A ping's reply is read from a raw socket by way of a clone, and the packet itself found no socket: that is no loss.
   if (read) return model::JourneyEnd::delivered;
+  if (dropped) return model::JourneyEnd::dropped;
   if (consumed) return model::JourneyEnd::consumed;
   const std::uint16_t last = events.back().hook.id;
   if (last == WEIR_HOOK_tcp_probe) return model::JourneyEnd::arrived;

@@ -88,7 +88,8 @@ Result<TraceSession> TraceSession::start(const TraceRequest& request) {
   if (!skeleton) return pass(std::move(skeleton));
   configure(skeleton->get(), request);
   attach::Attached attached;
-  if (auto chosen = attach::choose_programs(skeleton->get(), request, attached); !chosen) return pass(std::move(chosen));
+  if (auto chosen = attach::choose_programs(skeleton->get(), request, attached); !chosen)
+    return pass(std::move(chosen));
   if (auto loaded = skeleton->load(); !loaded) return pass(std::move(loaded), "trace");
   auto counts = bpf::PerCpuMap<std::uint32_t, weir_trace_count>::open(bpf_map__fd(skeleton->get().maps.counts));
   if (!counts) return pass(std::move(counts), "trace");
@@ -98,10 +99,11 @@ Result<TraceSession> TraceSession::start(const TraceRequest& request) {
                                              .attached = std::move(attached),
                                              .visit = {},
                                              .missed = {}});
-  auto ring = bpf::RingHandle::open(
-      bpf_map__fd(parts->skeleton->maps.events), [raw = parts.get()](const void* record, std::size_t bytes) {
-        if (raw->visit) raw->visit(std::span(static_cast<const std::byte*>(record), bytes));
-      });
+  auto ring = bpf::RingHandle::open(bpf_map__fd(parts->skeleton->maps.events),
+                                    [raw = parts.get()](const void* record, std::size_t bytes) {
+                                      if (raw->visit)
+                                        raw->visit(std::span(static_cast<const std::byte*>(record), bytes));
+                                    });
   if (!ring) return pass(std::move(ring), "trace");
   parts->ring.emplace(*std::move(ring));
   if (auto done = attach::attach_programs(parts->skeleton.get(), request, parts->attached); !done) {
@@ -124,8 +126,10 @@ Result<std::size_t> TraceSession::poll(std::chrono::milliseconds timeout, const 
   auto seen = parts.ring->poll(timeout);
   if (seen) {
     auto rest = parts.ring->consume();
-    if (!rest) seen = pass(std::move(rest));
-    else *seen += *rest;
+    if (!rest)
+      seen = pass(std::move(rest));
+    else
+      *seen += *rest;
   }
   parts.visit = nullptr;
   return seen;
@@ -165,8 +169,9 @@ Result<std::vector<WatchedChange>> TraceSession::changes() const {
   auto map = bpf::Map<weir_watch_key, std::uint64_t>::open(parts_->skeleton->maps.watch_changes);
   if (!map) return pass(std::move(map));
   std::vector<WatchedChange> changes;
-  auto read = map->for_each(
-      [&](const weir_watch_key& key, std::uint64_t packets) { changes.push_back({key, packets}); });
+  auto read = map->for_each([&](const weir_watch_key& key, std::uint64_t packets) {
+    changes.push_back({key, packets});
+  });
   if (!read) return pass(std::move(read));
   return changes;
 }

@@ -26,12 +26,12 @@ struct TraceRequest {
   HookChoice hooks;
   std::vector<model::NetnsRef> nf_namespaces;  ///< where programs of netfilter are attached
   std::vector<model::DeviceRef> tcx_devices;
-  std::uint64_t only_netns = 0;     ///< packets are taken up in this namespace only (and followed everywhere); 0: in any
-  bool events = true;               ///< false: only what is aggregated in the kernel
-  bool paths = false;               ///< aggregate paths in the kernel
-  std::uint32_t watch_mask = 0;     ///< 1 << enum weir_watch_field
-  std::uint32_t sample_flows = 1;   ///< follow one flow in so many, by its hash
-  std::uint32_t snap_bytes = 96;    ///< of a packet, at most WEIR_TRACE_SNAP
+  std::uint64_t only_netns = 0;    ///< packets are taken up in this namespace only (and followed everywhere); 0: in any
+  bool events = true;              ///< false: only what is aggregated in the kernel
+  bool paths = false;              ///< aggregate paths in the kernel
+  std::uint32_t watch_mask = 0;    ///< 1 << enum weir_watch_field
+  std::uint32_t sample_flows = 1;  ///< follow one flow in so many, by its hash
+  std::uint32_t snap_bytes = 96;   ///< of a packet, at most WEIR_TRACE_SNAP
   std::size_t ring_bytes = 16U << 20U;  ///< rounded up to a power of two pages
   bool stack = false;
   std::string btf_path;  ///< empty: the running kernel's own

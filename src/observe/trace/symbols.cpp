@@ -34,8 +34,8 @@ Symbols Symbols::load(const std::string& path) {
       spelled += ' ';
       spelled += name.substr(tab + 1);
     }
-    symbols.functions_.push_back({*address, static_cast<std::uint32_t>(symbols.text_.size()),
-                                  static_cast<std::uint32_t>(spelled.size())});
+    symbols.functions_.push_back(
+        {*address, static_cast<std::uint32_t>(symbols.text_.size()), static_cast<std::uint32_t>(spelled.size())});
     symbols.text_ += spelled;
   }
   std::ranges::stable_sort(symbols.functions_, {}, &Function::address);

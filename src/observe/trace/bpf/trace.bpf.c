@@ -21,12 +21,12 @@ static __always_inline void place(struct firing* fired, const struct net_device*
 }
 
 /* Hooks at which skb->dev is the device. */
-#define AT_DEVICE(name, at_stage, asks)                                     \
-  SEC("tp_btf/" #name)                                                      \
-  int BPF_PROG(trace_##name, struct sk_buff* skb) {                         \
+#define AT_DEVICE(name, at_stage, asks)                                                  \
+  SEC("tp_btf/" #name)                                                                   \
+  int BPF_PROG(trace_##name, struct sk_buff* skb) {                                      \
     struct firing fired = {.hook = WEIR_HOOK_##name, .stage = at_stage, .begins = asks}; \
-    place(&fired, skb->dev);                                                \
-    return follow(ctx, skb, &fired), 0;                                     \
+    place(&fired, skb->dev);                                                             \
+    return follow(ctx, skb, &fired), 0;                                                  \
   }
 
 AT_DEVICE(net_dev_queue, STAGE_TX, true)
@@ -149,8 +149,7 @@ static __always_inline void place_at_end(struct firing* fired, const struct sk_b
 
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(trace_kfree_skb, struct sk_buff* skb, void* location) {
-  struct firing fired = {
-      .hook = WEIR_HOOK_kfree_skb, .argument = (__u64)location, .last = true, .begins = true};
+  struct firing fired = {.hook = WEIR_HOOK_kfree_skb, .argument = (__u64)location, .last = true, .begins = true};
   if (drop_has_reason) fired.result = (int)ctx[2];
   place_at_end(&fired, skb);
   return follow(ctx, skb, &fired), 0;
@@ -212,14 +211,14 @@ int trace_tcx_egress(struct __sk_buff* ctx) {
 }
 
 /* Any function with a sk_buff among its first five arguments; the cookie is the hook's number. */
-#define FUNCTION_PROGRAM(argument)                                                                    \
-  SEC("kprobe.multi/argument" #argument)                                                              \
-  int trace_function##argument(struct pt_regs* ctx) {                                                 \
-    const struct sk_buff* skb =                                                                       \
-        bpf_rdonly_cast((void*)PT_REGS_PARM##argument(ctx), bpf_core_type_id_kernel(struct sk_buff)); \
+#define FUNCTION_PROGRAM(argument)                                                                       \
+  SEC("kprobe.multi/argument" #argument)                                                                 \
+  int trace_function##argument(struct pt_regs* ctx) {                                                    \
+    const struct sk_buff* skb =                                                                          \
+        bpf_rdonly_cast((void*)PT_REGS_PARM##argument(ctx), bpf_core_type_id_kernel(struct sk_buff));    \
     struct firing fired = {.hook = bpf_get_attach_cookie(ctx) & (WEIR_TRACE_HOOKS - 1), .begins = true}; \
-    follow(ctx, skb, &fired);                                                                         \
-    return 0;                                                                                         \
+    follow(ctx, skb, &fired);                                                                            \
+    return 0;                                                                                            \
   }
 
 FUNCTION_PROGRAM(1)

@@ -143,7 +143,7 @@ struct weir_path_node {
   __u64 parent; /* 0: the path begins here */
   __u64 netns;
   __u64 packets;
-  __u64 ends; /* packets that were gone after this place */
+  __u64 ends;   /* packets that were gone after this place */
   __u64 sum_ns; /* time since the place before */
   __u64 max_ns;
   __u32 ifindex;

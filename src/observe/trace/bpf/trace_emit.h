@@ -92,8 +92,8 @@ static __always_inline void fill_head(struct weir_trace_event* event, const stru
   event->vlan_tci = tagged ? skb->vlan_tci : 0;
   event->ip_summed = BPF_CORE_READ_BITFIELD(skb, ip_summed);
   event->flags = (fired->is_first ? WEIR_FLAG_FIRST : 0) | (fired->is_origin ? WEIR_FLAG_ORIGIN : 0) |
-                 (fired->is_clone ? WEIR_FLAG_CLONE : 0) |
-                 (fired->last && !fired->is_clone ? WEIR_FLAG_LAST : 0) | (tagged ? WEIR_FLAG_VLAN : 0);
+                 (fired->is_clone ? WEIR_FLAG_CLONE : 0) | (fired->last && !fired->is_clone ? WEIR_FLAG_LAST : 0) |
+                 (tagged ? WEIR_FLAG_VLAN : 0);
   __builtin_memset(event->pad, 0, sizeof(event->pad));
 }
 

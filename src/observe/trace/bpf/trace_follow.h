@@ -184,6 +184,7 @@ static __noinline int follow(void* ctx, const struct sk_buff* skb, struct firing
       if (size && skb->hash) adopt(segment_key(skb, fired->netns, fired->ifindex), entry->journey);
     }
   }
-  if (fired->last && !fired->is_clone) forget(entry);
+  /* A clone may still be on its way to a raw socket; its data is what it is known by. */
+  if (fired->last && !fired->is_clone && !BPF_CORE_READ_BITFIELD(skb, cloned)) forget(entry);
   return 1;
 }

@@ -106,8 +106,8 @@ static __always_inline void forget(struct tracked* entry) {
 
 /* A packet that a local socket sends has been received by no device of this namespace. Seen where packets leave, it is
  * new, whatever was seen at this address before; only devices on top of each other let the same packet leave twice. */
-static __always_inline bool begins_anew(const struct tracked* entry, const struct sk_buff* skb, __u16 hook,
-                                        __u8 stage, __u32 ifindex) {
+static __always_inline bool begins_anew(const struct tracked* entry, const struct sk_buff* skb, __u16 hook, __u8 stage,
+                                        __u32 ifindex) {
   if (stage != STAGE_TX || skb->skb_iif != 0) return false;
   if (entry->stage != STAGE_TX) return true;
   return hook == WEIR_HOOK_net_dev_queue && entry->hook >= WEIR_HOOK_net_dev_start_xmit && entry->ifindex == ifindex;

@@ -2,8 +2,8 @@
 /* Where in memory a packet's headers stand, and what of them no hop changes. */
 #pragma once
 
-#include "observe/trace/filter/bpf/filter_slot.h"
 #include "observe/trace/bpf/trace_abi.h"
+#include "observe/trace/filter/bpf/filter_slot.h"
 #include "weir_kernel.h"
 
 WEIR_FILTER_SLOT(weir_filter_link);
