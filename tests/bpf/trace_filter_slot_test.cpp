@@ -33,7 +33,7 @@ Result<FilterHost> host(const PacketFilter& filter) {
 
 /// As older kernels run it.
 PacketFilter by_copying(const ClassicProgram& link, const ClassicProgram& network) {
-  return {*translate(link, PacketAccess{}), *translate(network, PacketAccess{})};
+  return {*translate(link, PacketAccess{}), *translate(network, PacketAccess{}), true};
 }
 
 TEST_F(TraceFilterSlot, AnEmptySlotWantsEveryPacket) {
@@ -113,6 +113,41 @@ TEST_F(TraceFilterSlot, TheSlotsHaveFiltersOfTheirOwn) {
   EXPECT_EQ(loaded->run("both_wanted")->return_value, 1U | 4U);
   ASSERT_TRUE(loaded->set_packet({0, 0, 0, 1}, 4));
   EXPECT_EQ(loaded->run("both_wanted")->return_value, 3U | 4U);
+}
+
+/// A frame with its tag where it is on the wire.
+test::Packet with_tag(test::Packet packet, std::uint32_t tag) {
+  const std::uint8_t bytes[] = {static_cast<std::uint8_t>(tag >> 24), static_cast<std::uint8_t>(tag >> 16),
+                                static_cast<std::uint8_t>(tag >> 8), static_cast<std::uint8_t>(tag)};
+  if (packet.size() >= 12) packet.insert(packet.begin() + 12, std::begin(bytes), std::end(bytes));
+  return packet;
+}
+
+TEST_F(TraceFilterSlot, TagsBesideTheFrameAreSeen) {
+  test::PacketDice dice(25);
+  int matched = 0;
+  for (const char* expression : {"vlan", "vlan 3", "vlan 3 and tcp", "vlan and host 10.0.0.1", "vlan 3 and ip6",
+                                 "vlan and vlan 2", "not vlan", "vlan 3 and greater 90"}) {
+    const auto classic = compile_expression(expression, PacketStart::link);
+    const auto never = compile_expression(expression, PacketStart::network);
+    for (const PacketFilter& filter : {*compile_packet_filter(expression), by_copying(*classic, *never)}) {
+      EXPECT_TRUE(compile_packet_filter(expression)->speaks_of_vlans);
+      auto loaded = host(filter);
+      ASSERT_TRUE(loaded) << expression << ": " << loaded.error().message << "\n" << loaded.error().hint;
+      for (int i = 0; i < 50; ++i) {
+        const test::Packet packet = dice.packet(true);
+        const std::uint32_t tag = 0x81000000U | static_cast<std::uint32_t>(dice.below(2) << 13U | dice.below(5));
+        const auto length = static_cast<std::uint32_t>(packet.size());
+        ASSERT_TRUE(loaded->set_packet(packet, length, tag));
+        const test::Packet on_wire = with_tag(packet, tag);
+        const std::uint32_t expected = packet.size() < 12 ? 0 : test::run_classic(*classic, on_wire, length + 4);
+        ASSERT_EQ(loaded->run("tagged_wanted")->return_value, expected) << expression << " " << i;
+        matched += expected != 0 ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_GT(matched, 100);
+  EXPECT_FALSE(compile_packet_filter("host 10.0.0.1 and tcp")->speaks_of_vlans);
 }
 
 }  // namespace

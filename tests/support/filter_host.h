@@ -43,8 +43,8 @@ class FilterHost {
     return host;
   }
 
-  /// What the next runs see: `captured` bytes of a packet of `length`.
-  Result<void> set_packet(const std::vector<std::uint8_t>& bytes, std::uint32_t length) {
+  /// What the next runs see: `captured` bytes of a packet of `length`, with a VLAN tag beside it.
+  Result<void> set_packet(const std::vector<std::uint8_t>& bytes, std::uint32_t length, std::uint32_t tag = 0) {
     const std::uint32_t key = 0;
     Variables variables{};
     const int map = bpf_map__fd(variables_);
@@ -52,6 +52,7 @@ class FilterHost {
     std::ranges::copy(bytes, std::begin(variables.packet));
     variables.captured = static_cast<std::uint32_t>(bytes.size());
     variables.length = length;
+    variables.tag = tag;
     if (const int err = bpf_map_update_elem(map, &key, &variables, BPF_ANY); err != 0) return fail_errno(err, "write");
     return {};
   }

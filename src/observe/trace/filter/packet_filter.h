@@ -16,6 +16,7 @@ namespace weir::observe {
 struct PacketFilter {
   std::vector<bpf_insn> link;
   std::vector<bpf_insn> network;
+  bool speaks_of_vlans = false;  ///< then packets with a tag beside the frame need weir_filter_link_tagged(), too
 };
 
 /// For the running kernel, by the quickest access to packets that it takes. Errors as compile_expression();
