@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <map>
+#include <set>
 
 #include "observe/trace/where/event_fields.h"
 #include "observe/trace/where/where.h"
@@ -274,6 +277,14 @@ TEST(TraceWhere, FieldsOfAllEventsHaveDocsAndNamesOfTheirOwn) {
     if (std::holds_alternative<std::monostate>(value)) continue;
     EXPECT_EQ(std::holds_alternative<std::uint64_t>(value), event_fields()[i].kind == FieldKind::number)
         << event_fields()[i].name;
+  }
+}
+
+TEST(TraceWhere, ThePageNamesEveryField) {
+  std::ifstream file(WEIR_SOURCE_DIR "/docs/trace-filter.md");
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  for (const Field& field : event_fields()) {
+    EXPECT_THAT(page, HasSubstr("| `" + field.name + "` | " + field.docs + " |\n"));
   }
 }
 
