@@ -7,23 +7,32 @@
 
 namespace weir::test {
 
-namespace {
+struct LibpcapProgram::Instructions {
+  std::vector<bpf_insn> all;
+};
 
-std::vector<bpf_insn> as_libpcap_has_it(std::span<const observe::ClassicInstruction> program) {
-  std::vector<bpf_insn> out;
-  for (const auto& insn : program) out.push_back({insn.code, insn.jump_true, insn.jump_false, insn.k});
-  return out;
+LibpcapProgram::LibpcapProgram(std::span<const observe::ClassicInstruction> program)
+    : instructions_(std::make_unique<Instructions>()) {
+  for (const auto& insn : program) instructions_->all.push_back({insn.code, insn.jump_true, insn.jump_false, insn.k});
 }
 
-}  // namespace
+LibpcapProgram::~LibpcapProgram() = default;
+
+std::uint32_t LibpcapProgram::run(std::span<const std::uint8_t> captured, std::uint32_t length) const {
+  return bpf_filter(instructions_->all.data(), captured.data(), length, static_cast<u_int>(captured.size()));
+}
+
+bool LibpcapProgram::valid() const {
+  return bpf_validate(instructions_->all.data(), static_cast<int>(instructions_->all.size())) != 0;
+}
 
 std::uint32_t run_classic(std::span<const observe::ClassicInstruction> program, std::span<const std::uint8_t> captured,
                           std::uint32_t length) {
-  return bpf_filter(as_libpcap_has_it(program).data(), captured.data(), length, static_cast<u_int>(captured.size()));
+  return LibpcapProgram(program).run(captured, length);
 }
 
 bool is_valid_classic(std::span<const observe::ClassicInstruction> program) {
-  return bpf_validate(as_libpcap_has_it(program).data(), static_cast<int>(program.size())) != 0;
+  return LibpcapProgram(program).valid();
 }
 
 }  // namespace weir::test
