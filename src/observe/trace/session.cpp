@@ -32,7 +32,7 @@ Result<bpf::Skeleton<trace>> open_with_filter(std::vector<std::byte>& image, con
   auto compiled = compile_packet_filter(filter);
   if (!compiled) return pass(std::move(compiled));
   if (auto placed = place_packet_filter(image, *compiled); !placed) return pass(std::move(placed));
-  return bpf::Skeleton<trace>::open_image(
+  auto opened = bpf::Skeleton<trace>::open_image(
       [&](trace& object) {
         if (const int err = trace__create_skeleton(&object); err != 0) return err;
         object.skeleton->data = image.data();
@@ -40,6 +40,8 @@ Result<bpf::Skeleton<trace>> open_with_filter(std::vector<std::byte>& image, con
         return 0;
       },
       btf_path);
+  if (opened) opened->get().rodata->filter_speaks_of_vlans = compiled->speaks_of_vlans;
+  return opened;
 }
 
 void configure(trace& object, const TraceRequest& request) {

@@ -9,6 +9,7 @@ const volatile bool emit_events = true;
 const volatile bool count_paths = false;
 const volatile bool with_conntrack = true;
 const volatile bool with_stack = false;
+const volatile bool filter_speaks_of_vlans = false;
 const volatile bool drop_has_reason = true; /* tracepoint kfree_skb has `reason` (5.17) */
 const volatile __u32 watch_mask = 0;        /* 1 << enum weir_watch_field */
 const volatile __u32 sample_flows = 1;      /* one flow in so many is followed */

@@ -3,14 +3,14 @@
 #pragma once
 
 #include "observe/trace/bpf/trace_abi.h"
-#include "observe/trace/filter/bpf/filter_slot.h"
+#include "observe/trace/bpf/trace_config.h"
+#include "observe/trace/filter/bpf/filter_vlan.h"
 #include "weir_kernel.h"
 
 WEIR_FILTER_SLOT(weir_filter_link);
 WEIR_FILTER_SLOT(weir_filter_network);
 
 #define ETH_HLEN 14
-#define VLAN_HLEN 4
 #define NO_MAC_HEADER 0xffff
 #define FINGERPRINT_BYTES 48
 
@@ -21,10 +21,9 @@ struct view {
   __u64 network;
   __u32 captured; /* linear bytes from `start` on */
   __u32 length;   /* all bytes from `start` on */
+  __u32 tag;      /* VLAN tag that lies beside it: EtherType << 16 | TCI, 0: none */
   __u16 network_offset;
-  __u16 vlan_tci;
   bool is_link;
-  bool has_vlan;
 };
 
 /* What stays the same of a packet from its first hop to its last, NAT included. 0: not known here. */
@@ -67,8 +66,7 @@ static __always_inline bool look_at_packet(const struct sk_buff* skb, struct vie
   view->network_offset = network;
   view->captured = tail - offset;
   view->length = view->captured + skb->data_len;
-  view->has_vlan = has_vlan_tag(skb);
-  view->vlan_tci = view->has_vlan ? skb->vlan_tci : 0;
+  view->tag = has_vlan_tag(skb) ? (__u32)bpf_ntohs(skb->vlan_proto) << 16 | skb->vlan_tci : 0;
   return true;
 }
 
@@ -140,29 +138,11 @@ static __always_inline bool same_packet(const struct fingerprint* a, const struc
   return parts_agree(a->header, b->header) && parts_agree(a->payload, b->payload);
 }
 
-/* The tag that is kept beside the packet goes back to where it was on the wire: filters look for it there. */
-static __always_inline __u32 filter_tagged(const struct view* view) {
-  __u64 words[12] = {};
-  __u8* bytes = (__u8*)words;
-  __u32 rest = view->captured - 12;
-  if (view->captured < ETH_HLEN) return 0;
-  if (rest > sizeof(words) - 16) rest = sizeof(words) - 16;
-  if (bpf_probe_read_kernel(bytes, 12, (void*)view->start) != 0) return 0;
-  bytes[12] = 0x81;
-  bytes[13] = 0x00;
-  bytes[14] = view->vlan_tci >> 8;
-  bytes[15] = view->vlan_tci & 0xff;
-  if (bpf_probe_read_kernel(bytes + 16, rest & 127 ?: 1, (void*)(view->start + 12)) != 0) return 0;
-  /* The slot takes a number, not a pointer to the stack. */
-  const __u64 address = (__u64)words;
-  __u64 number = 0;
-  bpf_probe_read_kernel(&number, sizeof(number), &address);
-  return weir_filter_link(number, rest + 16, view->length + VLAN_HLEN);
-}
-
 static __always_inline bool passes_filter(const struct view* view) {
   if (!view->is_link) return weir_filter_network(view->start, view->captured, view->length) != 0;
-  if (view->has_vlan) return filter_tagged(view) != 0;
+  if (view->tag != 0 && filter_speaks_of_vlans) {
+    return weir_filter_link_tagged(view->start, view->captured, view->length, view->tag) != 0;
+  }
   return weir_filter_link(view->start, view->captured, view->length) != 0;
 }
 
