@@ -10,7 +10,7 @@
 
 #include "base/text.h"
 #include "observe/trace/bpf/trace_hooks.h"
-#include "trace_profiles.h"
+#include "trace_profiles.gen.h"
 
 namespace weir::observe {
 

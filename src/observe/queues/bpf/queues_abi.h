@@ -2,13 +2,7 @@
 /* The contract between the queue programs and observe/queues: included and size-asserted by both compilers. */
 #pragma once
 
-#include <linux/types.h>
-
-#ifdef __cplusplus
-#define WEIR_ABI_ASSERT(condition) static_assert(condition, #condition)
-#else
-#define WEIR_ABI_ASSERT(condition) _Static_assert(condition, #condition)
-#endif
+#include "bpf/include/weir_abi.h"
 
 enum weir_direction { WEIR_TX = 0, WEIR_RX = 1 };
 

@@ -3,7 +3,7 @@
  * of any layout is a new WEIR_TRACE_RECORDS version. */
 #pragma once
 
-#include "observe/queues/bpf/queues_abi.h"
+#include "bpf/include/weir_abi.h"
 #include "observe/trace/bpf/trace_hooks.h"
 
 #define WEIR_TRACE_RECORDS 1 /* version of the layouts below */
