@@ -18,7 +18,7 @@ Result<std::uint64_t> write_json_lines(std::ostream& out, std::span<const model:
     model::JourneyState state;
     for (const model::TraceEvent& event : journey.events) {
       const model::FieldChanges changes = state.advance(event);
-      out << model::to_text(model::to_json(event, state.packet(), changes, wall_clock_offset), kOneLine) << '\n';
+      out << model::event_line(event, state.packet(), changes, wall_clock_offset) << '\n';
       if (!out) return fail(Errc::failed, fmt::format("writing JSON failed after {} events", count));
       ++count;
     }

@@ -4,20 +4,23 @@
 
 #include <algorithm>
 #include <compare>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <queue>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "model/json.h"
+#include "model/json_writer.h"
 #include "model/trace_json.h"
 
 namespace weir::exporter {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
 using model::Journey;
 using model::TraceEvent;
 
@@ -31,7 +34,7 @@ struct Stay {
   std::uint64_t end_ns = 0;
   model::DeviceRef device;
   const TraceEvent* event = nullptr;
-  Json args;
+  std::string args;  ///< an object in JSON
   enum class Place : std::uint8_t { only, first, middle, last } place = Place::middle;
 };
 
@@ -46,7 +49,9 @@ std::string micros(std::uint64_t ns) {
 }
 
 std::string quoted(const std::string& text) {
-  return model::to_text(Json(text), -1);
+  model::JsonWriter to;
+  to.value(text);
+  return std::move(to).take();
 }
 
 std::string device_name(const model::DeviceRef& device) {
@@ -59,55 +64,76 @@ class Lanes {
  public:
   /// Stays must come by the time of their beginning.
   Track place(const Stay& stay) {
-    std::vector<Lane>& lanes = devices_[stay.device];
-    for (Lane& lane : lanes) {
-      if (lane.busy_until_ns > stay.begin_ns) continue;
-      lane.busy_until_ns = stay.end_ns;
-      return lane.track;
+    Device& device = devices_[stay.device];
+    for (; !device.busy.empty() && device.busy.top().until_ns <= stay.begin_ns; device.busy.pop()) {
+      device.free.insert(device.busy.top().lane);
     }
-    const auto [process, is_new] = processes_.try_emplace(
-        stay.device.netns.id, kFirstNetnsProcess + static_cast<std::uint32_t>(processes_.size()));
-    if (is_new) names_.push_back(process_name(process->second, stay.device.netns));
-    const Track track{process->second, ++threads_};
-    lanes.push_back({track, stay.end_ns});
-    const std::string suffix = lanes.size() == 1 ? "" : fmt::format(" ({})", lanes.size());
-    names_.push_back(fmt::format(R"({{"ph":"M","name":"thread_name","pid":{},"tid":{},"args":{{"name":{}}}}})",
-                                 track.process, track.thread, quoted(device_name(stay.device) + suffix)));
-    return track;
+    if (device.free.empty()) {
+      device.free.insert(device.tracks.size());
+      device.tracks.push_back(add_track(stay.device, device.tracks.size()));
+    }
+    // The lowest one, so that the lanes at the bottom are the ones of rare crowds.
+    const std::size_t lane = *device.free.begin();
+    device.free.erase(device.free.begin());
+    device.busy.push({stay.end_ns, lane});
+    return device.tracks[lane];
   }
   /// Metadata events with the names of all tracks.
   [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
 
  private:
-  struct Lane {
-    Track track;
-    std::uint64_t busy_until_ns = 0;
+  struct Busy {
+    std::uint64_t until_ns = 0;
+    std::size_t lane = 0;
+    auto operator<=>(const Busy&) const = default;
   };
+  struct Device {
+    std::vector<Track> tracks;
+    std::set<std::size_t> free;
+    std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;  ///< the first to end on top
+  };
+  /// One more lane of a device that has `before` of them.
+  Track add_track(const model::DeviceRef& device, std::size_t before) {
+    const auto [process, is_new] =
+        processes_.try_emplace(device.netns.id, kFirstNetnsProcess + static_cast<std::uint32_t>(processes_.size()));
+    if (is_new) names_.push_back(process_name(process->second, device.netns));
+    const Track track{process->second, ++threads_};
+    const std::string suffix = before == 0 ? "" : fmt::format(" ({})", before + 1);
+    names_.push_back(fmt::format(R"({{"ph":"M","name":"thread_name","pid":{},"tid":{},"args":{{"name":{}}}}})",
+                                 track.process, track.thread, quoted(device_name(device) + suffix)));
+    return track;
+  }
   static std::string process_name(std::uint32_t process, const model::NetnsRef& netns) {
     const std::string name = netns.name.empty() ? "unknown namespace" : netns.name;
     return fmt::format(R"({{"ph":"M","name":"process_name","pid":{},"args":{{"name":{}}}}})", process, quoted(name));
   }
-  std::map<model::DeviceRef, std::vector<Lane>> devices_;
+  std::map<model::DeviceRef, Device> devices_;
   std::map<std::uint64_t, std::uint32_t> processes_;
   std::uint32_t threads_ = 0;
   std::vector<std::string> names_;
 };
 
 /// What a click on a slice shows.
-Json arguments(const TraceEvent& event, const model::Packet* packet, const model::FieldChanges& changes) {
-  Json args{{"journey", model::journey_text(event.journey)}, {"sequence", event.sequence}, {"cpu", event.cpu}};
-  if (packet != nullptr) args["packet"] = model::to_text(*packet);
-  args["queue_mapping"] = event.skb.queue_mapping;
-  args["len"] = event.skb.len;
-  for (const auto& [field, values] : changes) {
-    args["changed " + field] = model::to_text(values.first, -1) + " -> " + model::to_text(values.second, -1);
-  }
-  if (event.drop) args["drop"] = event.drop->reason + " at " + event.drop->location;
-  if (event.nft)
-    args["nft"] = fmt::format("{} {} {} handle {}: {}", event.nft->family, event.nft->table, event.nft->chain,
-                              event.nft->handle, event.nft->verdict);
-  if (!event.workload.empty()) args["workload"] = event.workload;
-  return args;
+std::string arguments(const TraceEvent& event, const model::Packet* packet, const model::FieldChanges& changes) {
+  model::JsonWriter to;
+  to.object([&] {
+    to.field("journey", model::journey_text(event.journey));
+    to.field("sequence", event.sequence);
+    to.field("cpu", event.cpu);
+    if (packet != nullptr) to.field("packet", model::to_text(*packet));
+    to.field("queue_mapping", event.skb.queue_mapping);
+    to.field("len", event.skb.len);
+    for (const auto& [field, values] : changes) {
+      to.field("changed " + field, model::to_text(values.first, -1) + " -> " + model::to_text(values.second, -1));
+    }
+    if (event.drop) to.field("drop", event.drop->reason + " at " + event.drop->location);
+    if (event.nft) {
+      const model::NftVerdict& nft = *event.nft;
+      to.field("nft", fmt::format("{} {} {} handle {}: {}", nft.family, nft.table, nft.chain, nft.handle, nft.verdict));
+    }
+    if (!event.workload.empty()) to.field("workload", event.workload);
+  });
+  return std::move(to).take();
 }
 
 /// The stays of a journey; gives the text of its first known packet.
@@ -152,11 +178,14 @@ void add_journey(EventList& list, const Journey& journey, const std::string& pac
                          quoted(packet.empty() ? id : packet), id, kJourneysProcess, micros(time_ns + offset_ns),
                          args));
   };
-  const Json args{{"journey", id},
-                  {"end", to_string(journey.end)},
-                  {"complete", journey.complete()},
-                  {"lost_events", journey.lost_events}};
-  edge('b', journey.events.front().time_ns, R"(,"args":)" + model::to_text(args, -1));
+  model::JsonWriter args;
+  args.object([&] {
+    args.field("journey", id);
+    args.field("end", to_string(journey.end));
+    args.field("complete", journey.complete());
+    args.field("lost_events", journey.lost_events);
+  });
+  edge('b', journey.events.front().time_ns, R"(,"args":)" + std::move(args).take());
   edge('e', std::max(journey.events.back().time_ns, journey.events.front().time_ns + 1), "");
 }
 
@@ -164,7 +193,7 @@ void add_stay(EventList& list, const Stay& stay, const Track& track) {
   const std::string where =
       fmt::format(R"("pid":{},"tid":{},"ts":{})", track.process, track.thread, micros(stay.begin_ns));
   list.add(fmt::format(R"({{"ph":"X","cat":"hook","name":{},{},"dur":{},"args":{}}})", quoted(stay.event->hook.name),
-                       where, micros(stay.end_ns - stay.begin_ns), model::to_text(stay.args, -1)));
+                       where, micros(stay.end_ns - stay.begin_ns), stay.args));
   if (stay.place == Stay::Place::only) return;
   const char* phase = stay.place == Stay::Place::first ? "s" : stay.place == Stay::Place::last ? "f" : "t";
   list.add(fmt::format(R"({{"ph":"{}","bp":"e","cat":"journey","name":"journey","id":"0x{}",{}}})", phase,

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "model/json.h"
+#include "model/json_writer.h"
+#include "model/packet_json.h"
 #include "model/trace_words.h"
 
 namespace weir::model {
@@ -14,144 +16,152 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json or_null(const std::string& text) {
-  return text.empty() ? Json() : Json(text);
+/// Text, or null where it is empty.
+std::optional<std::string_view> if_any(const std::string& text) {
+  return text.empty() ? std::nullopt : std::optional<std::string_view>(text);
 }
 
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
+std::string hex(std::uint64_t number) {
+  return fmt::format("{:#x}", number);
+}
+std::string ethertype(std::uint16_t type) {
+  return fmt::format("{:#06x}", type);
 }
 
-Json vlan_json(std::uint16_t tci) {
-  return {{"id", tci & 0x0FFFU}, {"priority", tci >> 13U}};
+void write_vlan(JsonWriter& to, std::uint16_t tci) {
+  to.object([&] {
+    to.field("id", tci & 0x0FFFU);
+    to.field("priority", tci >> 13U);
+  });
 }
 
-Json skb_json(const SkbFields& skb) {
-  return {{"address", fmt::format("{:#x}", skb.address)},
-          {"queue_mapping", skb.queue_mapping},
-          {"mark", skb.mark},
-          {"hash", skb.hash},
-          {"priority", skb.priority},
-          {"len", skb.len},
-          {"gso_segs", skb.gso_segs},
-          {"gso_size", skb.gso_size},
-          {"protocol", fmt::format("{:#06x}", skb.protocol)},
-          {"vlan", skb.vlan_tci ? vlan_json(*skb.vlan_tci) : Json()},
-          {"napi_id", skb.napi_id},
-          {"ip_summed", checksum_text(skb.ip_summed)},
-          {"iif", skb.iif}};
+void write_skb(JsonWriter& to, const SkbFields& skb) {
+  to.field("address", hex(skb.address));
+  to.field("queue_mapping", skb.queue_mapping);
+  to.field("mark", skb.mark);
+  to.field("hash", skb.hash);
+  to.field("priority", skb.priority);
+  to.field("len", skb.len);
+  to.field("gso_segs", skb.gso_segs);
+  to.field("gso_size", skb.gso_size);
+  to.field("protocol", ethertype(skb.protocol));
+  to.key("vlan");
+  skb.vlan_tci ? write_vlan(to, *skb.vlan_tci) : to.null();
+  to.field("napi_id", skb.napi_id);
+  to.field("ip_summed", checksum_text(skb.ip_summed));
+  to.field("iif", skb.iif);
 }
 
-Json tuple_json(const CtTuple& tuple) {
-  return {{"src", tuple.src},
-          {"sport", tuple.sport},
-          {"dst", tuple.dst},
-          {"dport", tuple.dport},
-          {"protocol", ip_protocol_text(tuple.protocol)}};
+void write_tuple(JsonWriter& to, const CtTuple& tuple) {
+  to.field("src", tuple.src);
+  to.field("sport", tuple.sport);
+  to.field("dst", tuple.dst);
+  to.field("dport", tuple.dport);
+  to.field("protocol", ip_protocol_text(tuple.protocol));
 }
 
-Json ct_json(const Conntrack& ct) {
-  return {{"state", ct.state}, {"status", conntrack_status_words(ct.status)}, {"mark", ct.mark},
-          {"zone", ct.zone},   {"original", tuple_json(ct.original)},         {"reply", tuple_json(ct.reply)}};
+void write_ct(JsonWriter& to, const Conntrack& ct) {
+  to.field("state", ct.state);
+  to.array("status", [&] {
+    for (const std::string& word : conntrack_status_words(ct.status)) {
+      to.item();
+      to.value(word);
+    }
+  });
+  to.field("mark", ct.mark);
+  to.field("zone", ct.zone);
+  to.object("original", [&] { write_tuple(to, ct.original); });
+  to.object("reply", [&] { write_tuple(to, ct.reply); });
 }
 
-Json nft_json(const NftVerdict& nft) {
-  return {{"family", nft.family}, {"table", nft.table}, {"chain", nft.chain},
-          {"handle", nft.handle}, {"type", nft.type},   {"verdict", nft.verdict}};
+void write_nft(JsonWriter& to, const NftVerdict& nft) {
+  to.field("family", nft.family);
+  to.field("table", nft.table);
+  to.field("chain", nft.chain);
+  to.field("handle", nft.handle);
+  to.field("type", nft.type);
+  to.field("verdict", nft.verdict);
 }
 
-Json drop_json(const Drop& drop) {
-  return {{"reason", drop.reason},
-          {"number", drop.number},
-          {"location", or_null(drop.location)},
-          {"address", fmt::format("{:#x}", drop.address)}};
+void write_drop(JsonWriter& to, const Drop& drop) {
+  to.field("reason", drop.reason);
+  to.field("number", drop.number);
+  to.field("location", if_any(drop.location));
+  to.field("address", hex(drop.address));
 }
 
-Json fib_json(const FibLookup& fib) {
-  return {{"table", fib.table},      {"error", fib.error}, {"oif", fib.oif},
-          {"src", or_null(fib.src)}, {"dst", fib.dst},     {"gateway", or_null(fib.gateway)}};
+void write_fib(JsonWriter& to, const FibLookup& fib) {
+  to.field("table", fib.table);
+  to.field("error", fib.error);
+  to.field("oif", fib.oif);
+  to.field("src", if_any(fib.src));
+  to.field("dst", fib.dst);
+  to.field("gateway", if_any(fib.gateway));
 }
 
-Json ip_json(const IpHeader& ip) {
-  Json extensions = Json::array();
-  for (const std::uint8_t number : ip.extensions) extensions.push_back(ip_protocol_text(number));
-  Json json{{"version", ip.version},
-            {"src", ip.src},
-            {"dst", ip.dst},
-            {"protocol", ip_protocol_text(ip.protocol)},
-            {"ttl", ip.ttl},
-            {"tos", ip.tos},
-            {"length_bytes", ip.length},
-            {"id", or_null(ip.id)},
-            {"df", ip.dont_fragment},
-            {"mf", ip.more_fragments},
-            {"fragment_offset_bytes", ip.fragment_offset}};
-  if (ip.version == 6) {
-    json["flow_label"] = ip.flow_label;
-    json["extensions"] = extensions;
+/// A value of a change; nearly all are numbers and words, for which a serializer is too dear.
+void write_value(JsonWriter& to, const Json& value) {
+  if (value.is_number_unsigned()) return to.value(value.get<std::uint64_t>());
+  if (value.is_string()) return to.value(value.get_ref<const std::string&>());
+  to.raw(to_text(value, -1));
+}
+
+void write_changes(JsonWriter& to, const FieldChanges& changes) {
+  for (const auto& [name, values] : changes) {
+    to.array(name, [&to, &pair = values] {
+      to.item();
+      write_value(to, pair.first);
+      to.item();
+      write_value(to, pair.second);
+    });
   }
-  return json;
 }
 
-Json ports_json(const PortsHeader& ports) {
-  return {{"sport", ports.sport}, {"dport", ports.dport}};
+void write_stack(JsonWriter& to, const std::vector<std::string>& stack) {
+  to.key("stack");
+  if (stack.empty()) return to.null();
+  to.array([&] {
+    for (const std::string& frame : stack) {
+      to.item();
+      to.value(frame);
+    }
+  });
 }
 
-Json tcp_json(const TcpHeader& tcp) {
-  return {{"sport", tcp.sport},
-          {"dport", tcp.dport},
-          {"seq", tcp.seq},
-          {"ack", tcp.ack},
-          {"flags", tcp_flags_text(tcp.flags)},
-          {"window", tcp.window},
-          {"payload_bytes", tcp.payload}};
+/// A field that is an object where there is something to say, else null.
+template <class T, class Write>
+void write_if(JsonWriter& to, const char* name, const std::optional<T>& content, Write write) {
+  to.key(name);
+  content ? to.object([&] { write(to, *content); }) : to.null();
 }
 
-Json icmp_json(const IcmpHeader& icmp) {
-  Json json{{"type", icmp.type}, {"code", icmp.code}};
-  if (icmp.id) json["id"] = *icmp.id;
-  if (icmp.seq) json["seq"] = *icmp.seq;
-  if (icmp.mtu) json["mtu"] = *icmp.mtu;
-  if (!icmp.target.empty()) json["target"] = icmp.target;
-  return json;
-}
-
-Json arp_json(const ArpHeader& arp) {
-  return {{"operation", arp.operation},
-          {"sender_mac", arp.sender_mac},
-          {"sender_ip", arp.sender_ip},
-          {"target_mac", arp.target_mac},
-          {"target_ip", arp.target_ip}};
-}
-
-Json tunnel_json(const Tunnel& tunnel) {
-  Json json{{"kind", to_string(tunnel.kind)}};
-  if (tunnel.id) json[tunnel.kind == TunnelKind::gre ? "key" : "vni"] = *tunnel.id;
-  return json;
-}
-
-/// The headers of a packet, without the text of the whole.
-Json headers_json(const Packet& packet) {
-  Json json{{"length_bytes", packet.length}, {"truncated", packet.truncated}};
-  if (const auto& link = packet.ethernet) {
-    json["ethernet"] = {{"src", link->src}, {"dst", link->dst}, {"type", fmt::format("{:#06x}", link->type)}};
-  }
-  if (!packet.vlans.empty()) {
-    Json tags = Json::array();
-    for (const VlanTag& tag : packet.vlans) tags.push_back(vlan_json(tag.tci));
-    json["vlans"] = tags;
-  }
-  if (packet.arp) json["arp"] = arp_json(*packet.arp);
-  if (packet.ip) json["ip"] = ip_json(*packet.ip);
-  if (packet.tcp) json["tcp"] = tcp_json(*packet.tcp);
-  if (packet.udp) json["udp"] = ports_json(*packet.udp);
-  if (packet.sctp) json["sctp"] = ports_json(*packet.sctp);
-  if (packet.icmp) json["icmp"] = icmp_json(*packet.icmp);
-  if (packet.esp_spi) json["esp"] = {{"spi", *packet.esp_spi}};
-  if (packet.tunnel) json["tunnel"] = tunnel_json(*packet.tunnel);
-  if (!packet.inner.empty()) json[packet.tunnel ? "inner" : "quoted"] = headers_json(packet.inner.front());
-  return json;
+void write_event(JsonWriter& to, const TraceEvent& event, const Packet* packet, const FieldChanges& changes,
+                 std::chrono::nanoseconds wall_clock_offset) {
+  const std::chrono::nanoseconds time(static_cast<std::int64_t>(event.time_ns));
+  to.field("schema", "weir.event/1");
+  to.field("time", format_utc(std::chrono::sys_time<Nanoseconds>(time + wall_clock_offset)));
+  to.field("time_ns", event.time_ns);
+  to.field("cpu", event.cpu);
+  to.field("journey", journey_text(event.journey));
+  to.field("sequence", event.sequence);
+  to.field("first", event.first);
+  to.field("last", event.last);
+  to.field("clone", event.clone);
+  to.field("hook", event.hook.name);
+  to.field("netns", if_any(event.device.netns.name));
+  to.field("dev", event.device.ifindex.value == 0 ? std::nullopt : if_any(event.device.name));
+  to.field("ifindex", event.device.ifindex.value);
+  to.field("workload", if_any(event.workload));
+  to.key("packet");
+  packet != nullptr ? write_packet(to, *packet) : to.null();
+  to.object("skb", [&] { write_skb(to, event.skb); });
+  write_if(to, "ct", event.ct, write_ct);
+  write_if(to, "nft", event.nft, write_nft);
+  write_if(to, "drop", event.drop, write_drop);
+  write_if(to, "fib", event.fib, write_fib);
+  to.field("result", event.result);
+  to.object("changed", [&] { write_changes(to, changes); });
+  write_stack(to, event.stack);
 }
 
 Json account_json(const HookAccount& account) {
@@ -168,40 +178,22 @@ std::string journey_text(std::uint64_t journey) {
   return fmt::format("{:016x}", journey);
 }
 
-Json to_json(const Packet& packet) {
-  Json json{{"text", to_text(packet)}};
-  json.update(headers_json(packet));
-  return json;
+std::string event_line(const TraceEvent& event, const Packet* packet, const FieldChanges& changes,
+                       std::chrono::nanoseconds wall_clock_offset) {
+  JsonWriter to;
+  to.object([&] { write_event(to, event, packet, changes, wall_clock_offset); });
+  return std::move(to).take();
 }
 
 Json to_json(const TraceEvent& event, const Packet* packet, const FieldChanges& changes,
              std::chrono::nanoseconds wall_clock_offset) {
-  const std::chrono::nanoseconds time(static_cast<std::int64_t>(event.time_ns));
-  Json changed = Json::object();
-  for (const auto& [field, values] : changes) changed[field] = Json::array({values.first, values.second});
-  return {{"schema", "weir.event/1"},
-          {"time", format_utc(std::chrono::sys_time<Nanoseconds>(time + wall_clock_offset))},
-          {"time_ns", event.time_ns},
-          {"cpu", event.cpu},
-          {"journey", journey_text(event.journey)},
-          {"sequence", event.sequence},
-          {"first", event.first},
-          {"last", event.last},
-          {"clone", event.clone},
-          {"hook", event.hook.name},
-          {"netns", or_null(event.device.netns.name)},
-          {"dev", event.device.ifindex.value == 0 ? Json() : Json(event.device.name)},
-          {"ifindex", event.device.ifindex.value},
-          {"workload", or_null(event.workload)},
-          {"packet", packet == nullptr ? Json() : to_json(*packet)},
-          {"skb", skb_json(event.skb)},
-          {"ct", event.ct ? ct_json(*event.ct) : Json()},
-          {"nft", event.nft ? nft_json(*event.nft) : Json()},
-          {"drop", event.drop ? drop_json(*event.drop) : Json()},
-          {"fib", event.fib ? fib_json(*event.fib) : Json()},
-          {"result", or_null(event.result)},
-          {"changed", changed},
-          {"stack", event.stack.empty() ? Json() : Json(event.stack)}};
+  return Json::parse(event_line(event, packet, changes, wall_clock_offset));
+}
+
+Json to_json(const Packet& packet) {
+  JsonWriter to;
+  write_packet(to, packet);
+  return Json::parse(std::move(to).take());
 }
 
 Json to_json(const TraceSummary& summary) {

@@ -51,11 +51,15 @@ class JourneyState {
   std::optional<Packet> packet_;
 };
 
-/// The "packet" of an event.
+/// The "packet" of an event as a document.
 nlohmann::ordered_json to_json(const Packet& packet);
 
-/// "weir.event/1". `packet` is what the headers are at this event, nullptr where they are unknown (JourneyState knows);
+/// "weir.event/1" as one line without its end: for streams, where making a document of each event would cost five times
+/// as much. `packet` is what the headers are at this event, nullptr where they are unknown (JourneyState knows);
 /// `wall_clock_offset` is what must be added to CLOCK_MONOTONIC to have UTC.
+std::string event_line(const TraceEvent& event, const Packet* packet, const FieldChanges& changes,
+                       std::chrono::nanoseconds wall_clock_offset);
+/// The same as a document.
 nlohmann::ordered_json to_json(const TraceEvent& event, const Packet* packet, const FieldChanges& changes,
                                std::chrono::nanoseconds wall_clock_offset);
 

@@ -119,6 +119,23 @@ TEST(TraceJson, SaysEveryHeader) {
   EXPECT_EQ(to_json(dissect(sample("arp_request")))["arp"]["target_ip"], "10.0.0.2");
 }
 
+TEST(TraceJson, IsSoundWhateverNamesHold) {
+  TraceEvent odd = event();
+  odd.device.name = "q\"uote\\";
+  odd.device.netns.name = "b\xC3(d\n\x01";
+  odd.workload = "schön";
+  odd.hook.name = "";
+  FieldChanges changes;
+  changes["dev"] = {Json(), Json("e\"")};
+  changes["result"] = {Json(-1), Json(true)};
+  const Json json = Json::parse(event_line(odd, nullptr, changes, std::chrono::nanoseconds(0)));
+  EXPECT_EQ(json["dev"], odd.device.name);
+  EXPECT_EQ(json["netns"], "b\uFFFD(d\n\x01");
+  EXPECT_EQ(json["workload"], odd.workload);
+  EXPECT_EQ(json["hook"], "");
+  EXPECT_EQ(json["changed"], (Json{{"dev", {nullptr, "e\""}}, {"result", {-1, true}}}));
+}
+
 TEST(TraceJson, KeepsTheBooks) {
   TraceSummary summary;
   summary.hooks["a"] = {10, 5, 3, 1, 1};
