@@ -1,15 +1,16 @@
 #include "model/packet.h"
 
-#include <arpa/inet.h>
-#include <fmt/format.h>
+#include <netinet/in.h>
 
 #include <algorithm>
-#include <array>
-#include <span>
+
+#include "model/packet_view.h"
 
 namespace weir::model {
 
 namespace {
+
+using View = PacketView;
 
 constexpr std::uint16_t kIpv4 = 0x0800;
 constexpr std::uint16_t kArp = 0x0806;
@@ -23,38 +24,6 @@ constexpr std::uint16_t kOldServiceVlan = 0x9100;
 constexpr int kMostLayers = 6;
 constexpr int kMostExtensions = 16;
 constexpr std::size_t kMostVlans = 8;
-
-/// Bytes in network order that were copied; whoever asks for more learns that they are not there.
-class View {
- public:
-  explicit View(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool has(std::size_t size) const { return bytes_.size() >= size; }
-  [[nodiscard]] std::size_t size() const { return bytes_.size(); }
-  [[nodiscard]] std::uint8_t u8(std::size_t at) const {
-    return at < size() ? std::to_integer<std::uint8_t>(bytes_[at]) : 0;
-  }
-  [[nodiscard]] std::uint16_t u16(std::size_t at) const {
-    return static_cast<std::uint16_t>((u8(at) << 8U) | u8(at + 1));
-  }
-  [[nodiscard]] std::uint32_t u32(std::size_t at) const {
-    return (static_cast<std::uint32_t>(u16(at)) << 16U) | u16(at + 2);
-  }
-  [[nodiscard]] View from(std::size_t at) const { return View(bytes_.subspan(std::min(at, size()))); }
-  [[nodiscard]] std::string mac(std::size_t at) const {
-    return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", u8(at), u8(at + 1), u8(at + 2), u8(at + 3),
-                       u8(at + 4), u8(at + 5));
-  }
-  /// Text of the address of `family` at `at`; empty where it is not there.
-  [[nodiscard]] std::string address(int family, std::size_t at) const {
-    if (!has(at + (family == AF_INET ? 4 : 16))) return {};
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    ::inet_ntop(family, bytes_.data() + at, text.data(), text.size());
-    return text.data();
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-};
 
 bool is_vlan(std::uint16_t type) {
   return type == kVlan || type == kServiceVlan || type == kOldServiceVlan;
@@ -75,7 +44,7 @@ bool looks_like_ip(View view) {
 void read_inner(Packet& packet, std::uint16_t type, View view, int depth) {
   if (depth >= kMostLayers) return;
   Packet inner;
-  inner.length = static_cast<std::uint32_t>(view.size());
+  inner.length = view.total();
   if (type == kTransparentEthernet) {
     read_link(inner, view, depth + 1);
   } else {
@@ -280,6 +249,13 @@ std::optional<std::size_t> skip_extensions(IpHeader& ip, View view, std::size_t 
   return {};
 }
 
+/// Bytes behind the headers of IP, which end at `at`. A packet that is longer than the header can say, as segmentation
+/// offloads make them, has no length there; then it is what the packet has.
+std::uint32_t payload_bytes(const IpHeader& ip, View view, std::uint32_t at) {
+  const std::uint32_t length = ip.length != 0 ? ip.length : view.total();
+  return length > at ? length - at : 0;
+}
+
 void read_ipv4(Packet& packet, View view, int depth) {
   constexpr std::size_t kHeader = 20;
   if (!view.has(kHeader)) {
@@ -302,7 +278,7 @@ void read_ipv4(Packet& packet, View view, int depth) {
               .extensions = {}};
   const std::size_t header = std::max<std::size_t>(4U * (view.u8(0) & 0xFU), kHeader);
   const auto at = ip.fragment_offset != 0 ? std::optional(header) : skip_extensions(ip, view, header);
-  const std::uint32_t payload = at && ip.length > *at ? ip.length - static_cast<std::uint32_t>(*at) : 0;
+  const std::uint32_t payload = at ? payload_bytes(ip, view, static_cast<std::uint32_t>(*at)) : 0;
   packet.ip = std::move(ip);
   packet.truncated = packet.truncated || !at;
   if (at) read_transport(packet, view.from(*at), payload, depth);
@@ -329,7 +305,7 @@ void read_ipv6(Packet& packet, View view, int depth) {
               .flow_label = view.u32(0) & 0xFFFFFU,
               .extensions = {}};
   const auto at = skip_extensions(ip, view, kHeader);
-  const std::uint32_t payload = at && ip.length > *at ? ip.length - static_cast<std::uint32_t>(*at) : 0;
+  const std::uint32_t payload = at ? payload_bytes(ip, view, static_cast<std::uint32_t>(*at)) : 0;
   packet.ip = std::move(ip);
   packet.truncated = packet.truncated || !at;
   if (at) read_transport(packet, view.from(*at), payload, depth);
@@ -396,7 +372,8 @@ void read_link(Packet& packet, View view, int depth) {
 Packet dissect(const PacketBytes& bytes, std::uint16_t protocol) {
   Packet packet;
   packet.length = bytes.length;
-  const View view{bytes.bytes};
+  const auto captured = static_cast<std::uint32_t>(bytes.bytes.size());
+  const View view{bytes.bytes, bytes.length > captured ? bytes.length - captured : 0};
   if (bytes.start == PacketStart::link) {
     read_link(packet, view, 0);
     return packet;

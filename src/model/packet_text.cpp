@@ -123,6 +123,16 @@ std::string link_text(const EthernetHeader& ethernet) {
   return fmt::format("{} ethertype {:#06x}", pair, ethernet.type);
 }
 
+/// Bytes from the network layer on, so that a packet has the same length at hooks with and without a link header.
+std::uint32_t network_length(const Packet& packet) {
+  constexpr std::uint32_t kEthernet = 14;
+  constexpr std::uint32_t kTag = 4;
+  if (!packet.ip) return packet.length;
+  if (packet.ip->length != 0) return packet.ip->length;
+  const std::uint32_t link = (packet.ethernet ? kEthernet : 0) + kTag * static_cast<std::uint32_t>(packet.vlans.size());
+  return packet.length > link ? packet.length - link : 0;
+}
+
 std::string whole_text(const Packet& packet) {
   std::string text;
   for (const VlanTag& tag : packet.vlans) text += fmt::format("vlan {} ", tag.id());
@@ -135,8 +145,7 @@ std::string whole_text(const Packet& packet) {
   } else {
     text += "unknown packet";
   }
-  const std::uint32_t length = packet.ip && packet.ip->length != 0 ? packet.ip->length : packet.length;
-  text += fmt::format(" len {}", length);
+  text += fmt::format(" len {}", network_length(packet));
   if (!packet.inner.empty()) text += " (" + whole_text(packet.inner.front()) + ")";
   return text;
 }

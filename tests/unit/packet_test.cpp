@@ -84,6 +84,20 @@ TEST(Packet, HasTheFieldsOfIp) {
   EXPECT_EQ(chain.ip->protocol, 6);
 }
 
+TEST(Packet, TakesTheLengthThatIpCannotSayFromThePacket) {
+  PacketBytes large = sample("tcp_frame");
+  large.length = 14 + 70'000;
+  large.bytes[14 + 2] = large.bytes[14 + 3] = std::byte{0};
+  const Packet packet = dissect(large);
+  ASSERT_TRUE(packet.ip && packet.tcp);
+  EXPECT_EQ(packet.ip->length, 0U);
+  EXPECT_EQ(packet.tcp->payload, 70'000U - 20 - 20);
+  EXPECT_TRUE(to_text(packet).ends_with("ttl 63 len 70000")) << to_text(packet);
+  PacketBytes tunnel = sample("vxlan");
+  tunnel.length += 1000;
+  EXPECT_EQ(dissect(tunnel).inner.front().length, 14U + 32 + 1000);
+}
+
 TEST(Packet, HasNoPortsInALaterFragment) {
   EXPECT_TRUE(packet_of("frag_first").udp);
   for (const char* name : {"frag_last", "frag6"}) {
