@@ -75,6 +75,12 @@ std::vector<std::byte> NetlinkRequest::finish(std::uint16_t more_flags, std::uin
   return message;
 }
 
+bool NetlinkRequest::wants_ack() const {
+  nlmsghdr header{};
+  std::memcpy(&header, bytes_.data(), sizeof header);
+  return (header.nlmsg_flags & NLM_F_ACK) != 0;
+}
+
 nlmsghdr NetlinkMessage::header() const {
   nlmsghdr header{};
   std::memcpy(&header, bytes_.data(), std::min(sizeof header, bytes_.size()));
@@ -155,6 +161,42 @@ Result<std::vector<NetlinkMessage>> NetlinkSocket::exchange(const NetlinkRequest
 Result<std::vector<NetlinkMessage>> NetlinkSocket::request(const NetlinkRequest& message, const std::string& what) {
   bool interrupted = false;
   return exchange(message, NLM_F_ACK, what, &interrupted);
+}
+
+Result<std::size_t> NetlinkSocket::count_acks(std::span<const std::byte> block, std::uint32_t first, std::uint32_t last,
+                                              const std::string& what) {
+  std::size_t acks = 0;
+  const auto* header = reinterpret_cast<const nlmsghdr*>(block.data());
+  int left = static_cast<int>(block.size());
+  for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
+    if (header->nlmsg_seq < first || header->nlmsg_seq > last || header->nlmsg_type != NLMSG_ERROR) continue;
+    if (mnl_nlmsg_get_payload_len(header) < sizeof(nlmsgerr)) return fail(Errc::failed, what + ": torn answer");
+    const int err = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(header))->error;
+    if (err != 0) return std::unexpected(from_kernel(err, header, what));
+    ++acks;
+  }
+  return acks;
+}
+
+Result<void> NetlinkSocket::batch(std::span<const NetlinkRequest> messages, const std::string& what) {
+  const std::uint32_t first = sequence_ + 1;
+  std::vector<std::byte> all;
+  std::size_t wanted = 0;
+  for (const NetlinkRequest& message : messages) {
+    const auto bytes = message.finish(0, ++sequence_);
+    all.insert(all.end(), bytes.begin(), bytes.end());
+    if (message.wants_ack()) ++wanted;
+  }
+  if (mnl_socket_sendto(socket_.get(), all.data(), all.size()) < 0) return fail_errno(errno, what);
+  while (wanted > 0) {
+    const ssize_t got = mnl_socket_recvfrom(socket_.get(), buffer_.data(), buffer_.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail_errno(errno, what);
+    auto acks = count_acks(std::span(buffer_).first(static_cast<std::size_t>(got)), first, sequence_, what);
+    if (!acks) return pass(std::move(acks));
+    wanted -= std::min(wanted, *acks);
+  }
+  return {};
 }
 
 Result<NetlinkDump> NetlinkSocket::dump(const NetlinkRequest& message, const std::string& what) {

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -51,6 +52,7 @@ class NetlinkRequest {
   void close_nest(std::size_t start);
   /// The finished message.
   std::vector<std::byte> finish(std::uint16_t more_flags, std::uint32_t sequence) const;
+  [[nodiscard]] bool wants_ack() const;
   std::vector<std::byte> bytes_;
 };
 
@@ -100,6 +102,10 @@ class NetlinkSocket {
   /// Sends a request and waits for its acknowledgement; gives back what came before that. The kernel's own words
   /// (extended ack) stand in the error.
   Result<std::vector<NetlinkMessage>> request(const NetlinkRequest& message, const std::string& what);
+  /// Sends all messages in one datagram, of which the kernel takes all or none (nfnetlink's batches: the first and the
+  /// last are NFNL_MSG_BATCH_BEGIN and _END), and waits until each that asks for an acknowledgement (NLM_F_ACK) has
+  /// one. The first error counts.
+  Result<void> batch(std::span<const NetlinkRequest> messages, const std::string& what);
   /// Asks for a whole table; tried again while the table changes under the dump or the socket overflows.
   Result<NetlinkDump> dump(const NetlinkRequest& message, const std::string& what);
 
@@ -111,6 +117,9 @@ class NetlinkSocket {
   /// Reads until the end of the answer to `sequence`; sets `interrupted` for NLM_F_DUMP_INTR.
   Result<std::vector<NetlinkMessage>> exchange(const NetlinkRequest& message, std::uint16_t flags,
                                                const std::string& what, bool* interrupted);
+  /// Counts the acknowledgements in `block` of messages numbered `first` to `last`.
+  static Result<std::size_t> count_acks(std::span<const std::byte> block, std::uint32_t first, std::uint32_t last,
+                                        const std::string& what);
   Result<bool> take(std::span<const std::byte> block, std::uint32_t sequence, const std::string& what,
                     std::vector<NetlinkMessage>* messages, bool* interrupted);
   std::unique_ptr<mnl_socket, Closer> socket_;
