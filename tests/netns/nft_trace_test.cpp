@@ -1,6 +1,12 @@
 // nftables' rule trace against nft(8): which rule dropped a packet, and that nothing stays in a namespace's rules.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -11,6 +17,7 @@
 #include <optional>
 #include <set>
 
+#include "observe/trace/nft/join.h"
 #include "observe/trace/nft/reader.h"
 #include "observe/trace/nft/switch.h"
 #include "support/lab.h"
@@ -119,6 +126,90 @@ TEST_P(NftTrace, NamesTheRuleThatDrops) {
   EXPECT_EQ(reader->malformed(), 0U);
 }
 
+/// Packets that a device of the namespace has received, from the network header on: what tcpdump would show.
+class Tap {
+ public:
+  Tap(const netns::Netns& ns, const std::string& dev) {
+    auto socket = netns::open_socket(ns, AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK, htons(ETH_P_ALL));
+    if (!socket) return;
+    sockaddr_ll where{};
+    where.sll_family = AF_PACKET;
+    where.sll_protocol = htons(ETH_P_ALL);
+    ifreq request{};
+    dev.copy(request.ifr_name, IFNAMSIZ - 1);
+    if (ioctl(socket->get(), SIOCGIFINDEX, &request) != 0) return;
+    where.sll_ifindex = request.ifr_ifindex;
+    if (bind(socket->get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0) socket_ = std::move(*socket);
+  }
+  [[nodiscard]] bool valid() const { return socket_.valid(); }
+  std::vector<std::vector<std::byte>> packets() const {
+    std::vector<std::vector<std::byte>> all;
+    std::vector<std::byte> buffer(2048);
+    sockaddr_ll from{};
+    for (socklen_t size = sizeof from;; size = sizeof from) {
+      const ssize_t got =
+          recvfrom(socket_.get(), buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+      if (got < 0) return all;
+      if (from.sll_pkttype != PACKET_OUTGOING) all.emplace_back(buffer.begin(), buffer.begin() + got);
+    }
+  }
+
+ private:
+  sys::Fd socket_;
+};
+
+TEST_P(NftTrace, EachMessageIsJoinedToOnePacket) {
+  const netns::Netns ns = open(host_);
+  const Tap tap(ns, "pv0");
+  ASSERT_TRUE(tap.valid());
+  auto reader = NftTraceReader::open(ns);
+  ASSERT_TRUE(reader) << reader.error().message;
+  const auto on = NftTraceSwitch::on(ns);
+  ASSERT_TRUE(on) << on.error().message;
+  std::size_t drops = 0;
+  std::size_t joined = 0;
+  std::vector<std::vector<std::byte>> seen;
+  collect(*reader, [&](const auto& messages) {
+    const auto more = tap.packets();
+    seen.insert(seen.end(), more.begin(), more.end());
+    drops = joined = 0;
+    for (const NftTraceMessage& message : messages) {
+      if (message.verdict.verdict != "drop") continue;
+      ++drops;
+      const auto same = [&](const auto& packet) { return observe::same_packet(message, packet); };
+      joined += std::ranges::count_if(seen, same) == 1 ? 1 : 0;
+    }
+    return drops >= 20;
+  });
+  // Retransmitted SYNs and datagrams of one flow are other packets by their id, which IPv6 does not have.
+  if (GetParam() == Family::v4) {
+    EXPECT_EQ(joined, drops);
+  } else {
+    EXPECT_GT(joined, 0U);
+  }
+}
+
+TEST_P(NftTrace, NeedsRights) {
+  const int code = [&] {
+    const pid_t child = fork();
+    if (child == 0) {
+      const auto ns = netns::Netns::open(host_);
+      // In the namespace already, and then nobody: setns(2) is not what fails.
+      if (!ns || setns(ns->fd(), CLONE_NEWNET) != 0 || !netns::resync() || setresuid(65534, 65534, 65534) != 0)
+        _exit(9);
+      const auto reader = NftTraceReader::open(*ns);
+      const auto on = NftTraceSwitch::on(*ns);
+      if (reader || reader.error().code != Errc::permission) _exit(1);
+      _exit(on || on.error().code != Errc::permission ? 2 : 0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }();
+  EXPECT_EQ(code, 0);
+  expect_untouched();
+}
+
 TEST_P(NftTrace, TracesOnlyWhatWasAskedFor) {
   const netns::Netns ns = open(host_);
   auto reader = NftTraceReader::open(ns);
@@ -196,6 +287,33 @@ TEST_P(NftTrace, AnotherNamespaceHearsNothing) {
   collect(*reader, [](const auto& all) { return all.size() >= 20; });
   EXPECT_EQ(*elsewhere->read([](const NftTraceMessage&) {}), 0U);
   EXPECT_THAT(ruleset(lab_->netns("server")), Not(HasSubstr("weir_trace_")));
+}
+
+/// Kernels from 6.16 on also say what conntrack knows; older ones leave it out.
+TEST(NftTraceConntrack, ToldWhereTheKernelTellsIt) {
+  WEIR_NEED_ROOT();
+  TrafficLab lab("nat");
+  ASSERT_TRUE(lab.ok()) << lab.why();
+  const netns::Netns ns = open(lab.netns("host"));
+  auto reader = NftTraceReader::open(ns);
+  ASSERT_TRUE(reader) << reader.error().message;
+  const auto on = NftTraceSwitch::on(ns, {.address = {}, .protocol = 6, .port = {}});
+  ASSERT_TRUE(on) << on.error().message;
+  std::vector<NftTraceMessage> messages;
+  ASSERT_TRUE(eventually([&] {
+    EXPECT_TRUE(reader->read([&](const NftTraceMessage& message) { messages.push_back(message); }));
+    return std::ranges::any_of(messages, [](const auto& message) { return message.verdict.handle != 0; });
+  }));
+  const std::uint64_t vip = handle_of(lab.netns("host"), "weir-lab vip");
+  for (const NftTraceMessage& message : messages) {
+    if (message.verdict.handle == vip) {
+      EXPECT_EQ(message.verdict.chain, "prerouting");
+      EXPECT_EQ(message.verdict.verdict, "accept");
+    }
+    if (!message.ct) continue;
+    EXPECT_NE(message.ct->id, 0U);
+    EXPECT_NE(message.ct->state, 0U);
+  }
 }
 
 }  // namespace
