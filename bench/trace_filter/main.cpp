@@ -79,18 +79,22 @@ Result<void> measure(const std::string& expression, observe::PacketAccess best) 
   for (const auto* loaded : {&nothing, &copying, &quickest}) {
     if (!*loaded) return std::unexpected(loaded->error());
   }
+  std::vector<double> floor;
   std::vector<double> by_copy;
   std::vector<double> by_best;
   std::vector<double> by_libpcap;
   for (int round = 0; round < kRounds; ++round) {
-    const double floor = in_kernel(*nothing);
-    by_copy.push_back(in_kernel(*copying) - floor);
-    by_best.push_back(in_kernel(*quickest) - floor);
+    floor.push_back(in_kernel(*nothing));
+    by_copy.push_back(in_kernel(*copying));
+    by_best.push_back(in_kernel(*quickest));
     by_libpcap.push_back(in_libpcap(*classic));
   }
-  const auto cell = [](const Timed& timed) { return fmt::format("{:6.1f} {:6.1f}", timed.minimum, timed.median); };
-  fmt::print("{:<34} {}   {}   {}\n", expression, cell(summary(by_best)), cell(summary(by_copy)),
-             cell(summary(by_libpcap)));
+  const Timed empty = summary(floor);
+  const auto cell = [](const Timed& timed, const Timed& less) {
+    return fmt::format("{:6.1f} {:6.1f}", timed.minimum - less.minimum, timed.median - less.median);
+  };
+  fmt::print("{:<34} {}   {}   {}\n", expression, cell(summary(by_best), empty), cell(summary(by_copy), empty),
+             cell(summary(by_libpcap), {}));
   return {};
 }
 
