@@ -75,13 +75,6 @@ std::string details(const model::TraceEvent& event) {
   return text;
 }
 
-/// "net:net_dev_queue" → "net_dev_queue": the subsystem says nothing that the name does not.
-std::string_view short_hook(std::string_view name) {
-  if (name.starts_with("nf:") || name.starts_with("nft:") || name.starts_with("tcx:")) return name;
-  const std::size_t colon = name.find(':');
-  return colon == std::string_view::npos ? name : name.substr(colon + 1);
-}
-
 std::string end_text(const model::Journey& journey) {
   for (const model::TraceEvent& event : journey.events) {
     if (journey.end != model::JourneyEnd::dropped || !event.drop || !event.last) continue;
@@ -132,6 +125,12 @@ std::string offset_text(const model::TraceEvent& event, const model::Journey& jo
 }
 
 }  // namespace
+
+std::string_view short_hook(std::string_view name) {
+  if (name.starts_with("nf:") || name.starts_with("nft:") || name.starts_with("tcx:")) return name;
+  const std::size_t colon = name.find(':');
+  return colon == std::string_view::npos ? name : name.substr(colon + 1);
+}
 
 std::string render_journey(const model::Journey& journey, const JourneyStyle& style) {
   if (journey.events.empty()) return {};

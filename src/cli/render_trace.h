@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 
 #include "model/trace.h"
 
@@ -13,6 +14,9 @@ struct JourneyStyle {
   bool color = false;
   std::chrono::nanoseconds wall_offset{};  ///< what must be added to CLOCK_MONOTONIC to have UTC
 };
+
+/// "net:net_dev_queue" as "net_dev_queue": the subsystem says nothing that the name does not.
+std::string_view short_hook(std::string_view name);
 
 /// The packet, how it ended, and a line an event with what it changed.
 std::string render_journey(const model::Journey& journey, const JourneyStyle& style);

@@ -120,6 +120,13 @@ Result<Exit> list_hooks() {
 Result<Exit> trace(const TraceOptions& options) {
   if (options.list_hooks) return list_hooks();
   if (options.paths && !options.watch.empty()) return fail(Errc::usage, "--paths and --watch exclude each other");
+  if (options.paths &&
+      (options.count != 0 || !options.view.where.empty() || !options.view.slower.empty() || !options.output.empty())) {
+    return fail(Errc::usage,
+                "--paths counts all packets in the kernel: --where, --slower, --count and -o are for journeys",
+                "choose packets by a filter, --netns or --sample");
+  }
+  if (!options.html.empty() && !options.paths) return fail(Errc::usage, "--html is the picture of --paths: give both");
   auto request = make_request(options);
   if (!request) return pass(std::move(request));
   if (auto possible = require_data_plane(options.btf_path); !possible) return pass(std::move(possible));
@@ -128,6 +135,7 @@ Result<Exit> trace(const TraceOptions& options) {
     if (!config) return std::unexpected(config.error());
     if (auto placed = choose_places(options, *config, *request); !placed) return pass(std::move(placed));
   }
+  if (options.paths) return trace_paths(options, *std::move(request));
   if (!options.watch.empty()) return trace_changes(options, *std::move(request));
   return trace_journeys(options, *std::move(request));
 }

@@ -137,6 +137,11 @@ struct weir_watch_key {
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_watch_key) == 40);
 
+enum weir_path_flag {
+  WEIR_PATH_COPY = 1, /* clones were seen here: they lead nowhere */
+  WEIR_PATH_PART = 2, /* segments and fragments of the packets at the place before */
+};
+
 /* A place on a path. Its key is a hash of itself and of the place before, so a place is reached by one path only. */
 #define WEIR_PATH_BUCKETS 128 /* four an octave from 64 ns on */
 struct weir_path_node {
@@ -149,6 +154,8 @@ struct weir_path_node {
   __u32 ifindex;
   __u16 hook;
   __u16 detail; /* kfree_skb: the reason */
+  __u32 flags;  /* enum weir_path_flag */
+  __u32 pad;
   __u32 buckets[WEIR_PATH_BUCKETS];
 };
-WEIR_ABI_ASSERT(sizeof(struct weir_path_node) == 56 + 4 * WEIR_PATH_BUCKETS);
+WEIR_ABI_ASSERT(sizeof(struct weir_path_node) == 64 + 4 * WEIR_PATH_BUCKETS);

@@ -266,13 +266,18 @@ static __always_inline __u32 bucket_of(__u64 ns) {
   return bucket < WEIR_PATH_BUCKETS ? bucket : WEIR_PATH_BUCKETS - 1;
 }
 
-/* Adds the packet to the place that it has come to by the way that it came. */
+/* Adds the packet to the place that it has come to by the way that it came. What finds no room is still the place
+ * before the next one: that is then known to hang on nothing, and not taken for a step from further back. */
 static __noinline int step_on_path(const struct firing* fired, struct tracked* entry, __u64 now) {
   const __u16 detail = fired->hook == WEIR_HOOK_kfree_skb ? (__u16)fired->result : 0;
-  __u64 key = (entry->path ^ (fired->netns << 40 | (__u64)fired->ifindex << 16 | fired->hook)) * 0x9e3779b97f4a7c15ULL;
-  key = (key ^ key >> 29 ^ detail) * 0xbf58476d1ce4e5b9ULL;
+  const __u32 flags =
+      fired->is_clone ? WEIR_PATH_COPY : fired->is_first && entry->branch && entry->path ? WEIR_PATH_PART : 0;
+  const __u64 before = entry->path;
+  __u64 key = (before ^ (fired->netns << 40 | (__u64)fired->ifindex << 16 | fired->hook)) * 0x9e3779b97f4a7c15ULL;
+  key = (key ^ key >> 29 ^ (detail | flags << 16)) * 0xbf58476d1ce4e5b9ULL;
   key ^= key >> 32;
   if (!key) key = 1;
+  if (!fired->is_clone) entry->path = key;
   struct weir_path_node* node = bpf_map_lookup_elem(&path_nodes, &key);
   if (!node) {
     static const struct weir_path_node empty;
@@ -282,11 +287,12 @@ static __noinline int step_on_path(const struct firing* fired, struct tracked* e
       __sync_fetch_and_add(&aggregates_lost[1], 1);
       return 0;
     }
-    node->parent = entry->path;
+    node->parent = before;
     node->netns = fired->netns;
     node->ifindex = fired->ifindex;
     node->hook = fired->hook;
     node->detail = detail;
+    node->flags = flags;
   }
   const __u64 took = fired->is_first || now < entry->seen_ns ? 0 : now - entry->seen_ns;
   __sync_fetch_and_add(&node->packets, 1);
@@ -294,6 +300,5 @@ static __noinline int step_on_path(const struct firing* fired, struct tracked* e
   if (took > node->max_ns) node->max_ns = took;
   __sync_fetch_and_add(&node->buckets[bucket_of(took) & (WEIR_PATH_BUCKETS - 1)], 1);
   if (fired->last && !fired->is_clone) __sync_fetch_and_add(&node->ends, 1);
-  entry->path = key;
   return 1;
 }

@@ -42,13 +42,14 @@ static __always_inline bool join(__u64 key, struct tracked* entry) {
   struct parent* parent = bpf_map_lookup_elem(&parents, &key);
   if (!parent) return false;
   entry->journey = parent->journey;
+  entry->path = parent->path;
   entry->branch = (__u16)(__sync_fetch_and_add(&parent->branches, 1) + 1);
   return true;
 }
 
-static __always_inline void adopt(__u64 key, __u64 journey) {
+static __always_inline void adopt(__u64 key, const struct tracked* entry) {
   if (!key) return;
-  const struct parent parent = {.journey = journey};
+  const struct parent parent = {.journey = entry->journey, .path = entry->path};
   bpf_map_update_elem(&parents, &key, &parent, BPF_ANY);
   set_hot((__u32)key);
   if (!parents_known) parents_known = true;
@@ -79,7 +80,7 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
   entry.network_offset = view->network_offset;
   entry.ct_hash = 0;
   fingerprint_at(view->network, view->captured - (__u32)(view->network - view->start), &entry.print);
-  if (!kin && entry.journey) adopt(fragment_key(view), entry.journey);
+  if (!kin && entry.journey) adopt(fragment_key(view), &entry);
   fired->is_first = true;
   fired->is_origin = fired->stage == STAGE_TX ? skb->skb_iif == 0 : fired->begins && fired->hook != WEIR_HOOK_kfree_skb;
   bpf_map_update_elem(&packets, &entry.skb, &entry, BPF_ANY);
@@ -143,7 +144,7 @@ static __always_inline void report(void* ctx, const struct sk_buff* skb, struct 
   if (count_paths) {
     const __u64 now = bpf_ktime_get_ns();
     delivered &= step_on_path(fired, entry, now) != 0;
-    entry->seen_ns = now;
+    if (!fired->is_clone) entry->seen_ns = now;
   }
   account(count, fired->hook, delivered);
   __sync_fetch_and_add(&entry->sequence, 1);
@@ -181,7 +182,7 @@ static __noinline int follow(void* ctx, const struct sk_buff* skb, struct firing
       __u16 size;
       __u16 segments;
       read_gso(skb, &size, &segments);
-      if (size && skb->hash) adopt(segment_key(skb, fired->netns, fired->ifindex), entry->journey);
+      if (size && skb->hash) adopt(segment_key(skb, fired->netns, fired->ifindex), entry);
     }
   }
   /* A clone may still be on its way to a raw socket; its data is what it is known by. */

@@ -49,6 +49,7 @@ struct {
 /* Packets that are cut into several: fragments by identification, segments by flow. */
 struct parent {
   __u64 journey;
+  __u64 path;
   __u32 branches;
   __u32 pad;
 };

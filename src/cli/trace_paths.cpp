@@ -1,0 +1,95 @@
+// weir trace --paths: the distinct ways that packets take, counted in the kernel.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "cli/render_paths.h"
+#include "cli/render_trace.h"
+#include "cli/trace.h"
+#include "model/json.h"
+#include "model/paths_json.h"
+#include "observe/trace/paths.h"
+
+namespace weir::cli {
+
+namespace {
+
+/// Opened before the trace begins: a path that cannot be written is told at once.
+Result<std::ofstream> open_page(const std::string& path) {
+  std::ofstream file;
+  if (path.empty()) return file;
+  file.open(path, std::ios::trunc);
+  if (!file) return fail(Errc::failed, fmt::format("--html {}: {}", path, std::strerror(errno)));
+  return file;
+}
+
+std::string page_title(const TraceOptions& options, const observe::TraceRequest& request) {
+  const std::string what = request.filter.empty() ? std::string("all packets") : request.filter;
+  return fmt::format("weir trace --paths: {}{}", what, options.netns.empty() ? "" : " from " + options.netns);
+}
+
+/// Lookups of routes are no places that packets come to.
+void leave_out_lookups(observe::HookChoice& hooks) {
+  std::erase_if(hooks.tracepoints, [](std::uint16_t number) {
+    return number == WEIR_HOOK_fib_table_lookup || number == WEIR_HOOK_fib6_table_lookup;
+  });
+}
+
+Result<void> write_page(std::ofstream& file, const model::PathTree& tree, const TraceOptions& options,
+                        const observe::TraceRequest& request) {
+  file << render_paths_page(tree, page_title(options, request));
+  file.close();
+  if (!file) return fail(Errc::failed, fmt::format("--html {}: it could not be written", options.html));
+  if (!options.view.json) fmt::print(stderr, "the picture is in {}\n", printable(options.html));
+  return {};
+}
+
+}  // namespace
+
+Result<Exit> trace_paths(const TraceOptions& options, observe::TraceRequest request) {
+  const auto duration = trace_duration(options);
+  if (!duration) return std::unexpected(duration.error());
+  auto page = open_page(options.html);
+  if (!page) return pass(std::move(page));
+  auto live = LiveNames::open(options.btf_path);
+  if (!live) return pass(std::move(live));
+  request.events = false;
+  request.paths = true;
+  leave_out_lookups(request.hooks);
+  const auto begin = std::chrono::steady_clock::now();
+  auto session = observe::TraceSession::start(request);
+  if (!session) return pass(std::move(session));
+  if (!options.view.json) {
+    fmt::print(stderr, "counting paths at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
+  }
+  const auto nothing = [](std::span<const std::byte>) {};
+  if (auto ran = run_session(*session, *duration, nothing, [] { return false; }); !ran) return pass(std::move(ran));
+  auto summary = summary_of(*session, std::chrono::steady_clock::now() - begin);
+  if (!summary) return pass(std::move(summary));
+  const auto places = session->paths();
+  if (!places) return std::unexpected(places.error());
+  const auto tree = observe::build_paths(*places, session->aggregates_lost().second, (*live)->names(session->hooks()));
+  summary->journeys = tree.packets();
+  for (const model::PacketPath& path : tree.paths) {
+    summary->journeys_complete += path.end == model::JourneyEnd::unknown ? 0 : path.packets;
+  }
+  if (options.view.json) {
+    std::cout << model::to_text(model::to_json(tree, *summary)) << '\n';
+  } else {
+    std::cout << render_paths(tree, {.verbose = options.view.verbose, .color = isatty(STDOUT_FILENO) == 1}) << '\n'
+              << render_summary(*summary, options.view.verbose);
+  }
+  if (!options.html.empty()) {
+    if (auto written = write_page(*page, tree, options, request); !written) return pass(std::move(written));
+  }
+  return Exit::done;
+}
+
+}  // namespace weir::cli
