@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -103,10 +104,12 @@ class Icicle {
   std::size_t depth_ = 0;
 };
 
-/// Far apart for namespaces that come after each other: steps of the golden angle.
+/// Far apart for namespaces that come after each other, and none of the red that drops have: steps of the golden ratio
+/// through the other hues.
 std::string color_of(std::size_t number) {
-  return fmt::format("hsl({:.0f} 55% 76%)", static_cast<double>(number) * 137.508 -
-                                                360 * static_cast<int>(static_cast<double>(number) * 137.508 / 360));
+  constexpr double kGolden = 0.61803398875;
+  const double turn = std::fmod(0.45 + static_cast<double>(number) * kGolden, 1.0);
+  return fmt::format("hsl({:.0f} 55% 76%)", 30 + turn * 300);
 }
 
 std::string shortened(const std::string& label, double width) {
@@ -149,7 +152,12 @@ std::string escaped_lines(const std::string& text) {
 
 std::string box_svg(const model::PathTree& tree, std::size_t at, const Box& box, const std::string& color) {
   const model::PathStop& stop = tree.stops[at];
-  std::string label = fmt::format("{} {}", printable(short_hook(stop.hook)), printable(stop.device.name));
+  std::string label =
+      fmt::format("{}  {}  {}", printable(short_hook(stop.hook)), model::to_string(stop.device), stop.packets);
+  if (stop.time.count() != 0) {
+    label +=
+        fmt::format("  p50 {} p99 {}", time_text(stop.time.quantile_ns(0.5)), time_text(stop.time.quantile_ns(0.99)));
+  }
   if (!stop.drop_reason.empty()) label = fmt::format("{} {}", printable(stop.drop_reason), label);
   const double width = std::max(box.packets.width, 0.4);
   return fmt::format(

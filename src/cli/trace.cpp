@@ -120,6 +120,10 @@ Result<Exit> list_hooks() {
 Result<Exit> trace(const TraceOptions& options) {
   if (options.list_hooks) return list_hooks();
   if (options.paths && !options.watch.empty()) return fail(Errc::usage, "--paths and --watch exclude each other");
+  if (options.view.latency && (options.paths || !options.watch.empty() || !options.output.empty())) {
+    return fail(Errc::usage, "--latency is about journeys: it goes with none of --paths, --watch and -o",
+                "weir show FILE --latency is for what was recorded");
+  }
   if (options.paths &&
       (options.count != 0 || !options.view.where.empty() || !options.view.slower.empty() || !options.output.empty())) {
     return fail(Errc::usage,
@@ -143,6 +147,8 @@ Result<Exit> trace(const TraceOptions& options) {
 void add_view_options(CLI::App& command, TraceView& view) {
   add_word_option(command, "--where", view.where, "Only journeys with an event for which this holds");
   add_word_option(command, "--slower", view.slower, "Only journeys that take longer (1ms)");
+  command.add_flag("--latency", view.latency,
+                   "How long packets take for each stretch of their way, instead of journeys");
   command.add_flag("-v,--verbose", view.verbose, "Every field that changed, sockets, sequence numbers");
   add_json_option(command, view.json);
 }

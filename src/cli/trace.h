@@ -14,6 +14,7 @@
 #include "model/device.h"
 #include "model/trace.h"
 #include "observe/trace/decode.h"
+#include "observe/trace/latency.h"
 #include "observe/trace/session.h"
 
 namespace weir::cli {
@@ -24,6 +25,7 @@ struct TraceView {
   std::string slower;  ///< duration; empty: all
   bool json = false;
   bool verbose = false;
+  bool latency = false;  ///< instead of journeys, how long their stretches take
 };
 
 struct TraceOptions {
@@ -60,7 +62,8 @@ class LiveNames {
   [[nodiscard]] virtual const model::HostConfig& config() const = 0;
 };
 
-/// Takes finished journeys in order, shows those that are wanted, and keeps the books of what was not.
+/// Takes finished journeys in order, shows those that are wanted or what their stretches took, and keeps the books of
+/// what was not.
 class JourneyPrinter {
  public:
   static Result<JourneyPrinter> create(const TraceView& view, std::chrono::nanoseconds wall_offset, bool color);
@@ -79,6 +82,7 @@ class JourneyPrinter {
   bool color_ = false;
   std::uint64_t shown_ = 0;
   std::uint64_t complete_ = 0;
+  observe::StretchLatency latency_;
   std::map<std::string, std::uint64_t> unwanted_;  ///< events by hook
 };
 

@@ -35,10 +35,11 @@ std::string page_title(const TraceOptions& options, const observe::TraceRequest&
   return fmt::format("weir trace --paths: {}{}", what, options.netns.empty() ? "" : " from " + options.netns);
 }
 
-/// Lookups of routes are no places that packets come to.
-void leave_out_lookups(observe::HookChoice& hooks) {
+/// Lookups of routes and states of sockets are no places that packets come to.
+void leave_out_what_is_beside(observe::HookChoice& hooks) {
   std::erase_if(hooks.tracepoints, [](std::uint16_t number) {
-    return number == WEIR_HOOK_fib_table_lookup || number == WEIR_HOOK_fib6_table_lookup;
+    const std::string name = observe::fixed_hook_name(number);
+    return name.starts_with("fib:") || name.starts_with("fib6:") || name == "sock:inet_sock_set_state";
   });
 }
 
@@ -62,7 +63,7 @@ Result<Exit> trace_paths(const TraceOptions& options, observe::TraceRequest requ
   if (!live) return pass(std::move(live));
   request.events = false;
   request.paths = true;
-  leave_out_lookups(request.hooks);
+  leave_out_what_is_beside(request.hooks);
   const auto begin = std::chrono::steady_clock::now();
   auto session = observe::TraceSession::start(request);
   if (!session) return pass(std::move(session));

@@ -6,9 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "cli/render_latency.h"
 #include "cli/render_trace.h"
 #include "cli/trace.h"
 #include "model/json.h"
+#include "model/latency.h"
 #include "model/trace_json.h"
 
 namespace weir::cli {
@@ -38,6 +40,10 @@ void JourneyPrinter::take(const model::Journey& journey) {
   }
   ++shown_;
   complete_ += journey.complete() ? 1 : 0;
+  if (view_.latency) {
+    latency_.add(journey);
+    return;
+  }
   if (!view_.json) {
     std::cout << render_journey(journey, {view_.verbose, color_, wall_offset_}) << '\n';
     return;
@@ -61,6 +67,11 @@ model::TraceSummary JourneyPrinter::summary(model::TraceSummary from_kernel) con
 }
 
 void JourneyPrinter::finish(const model::TraceSummary& summary) const {
+  if (view_.latency && view_.json) {
+    std::cout << model::to_text(model::latency_json(latency_.times(), summary)) << '\n';
+    return;
+  }
+  if (view_.latency) std::cout << render_latency(latency_.times(), view_.verbose) << '\n';
   if (view_.json)
     std::cout << model::to_text(model::to_json(summary), -1) << '\n';
   else
