@@ -30,14 +30,16 @@ Variant weir_variant(const std::string& name, std::uint32_t sample_rate) {
             if (!plane) return pass(std::move(plane));
             return std::make_shared<observe::DataPlane>(*std::move(plane));
           },
-          .holder = held_by_us};
+          .holder = held_by_us,
+          .reader = {}};
 }
 
 std::vector<Variant> variants() {
   return {{.name = "off",
            .what = "nothing attached",
            .attach = []() -> Result<std::shared_ptr<void>> { return std::shared_ptr<void>(); },
-           .holder = {}},
+           .holder = {},
+           .reader = {}},
           {.name = "empty",
            .what = "programs at the same hooks that do nothing",
            .attach = []() -> Result<std::shared_ptr<void>> {
@@ -45,7 +47,8 @@ std::vector<Variant> variants() {
              if (!floor) return pass(std::move(floor));
              return std::make_shared<EmptyPrograms>(*std::move(floor));
            },
-           .holder = {}},
+           .holder = {},
+           .reader = {}},
           weir_variant("weir", 64),
           weir_variant("weir-doctor", 16),
           {.name = "bpftrace",
@@ -55,7 +58,8 @@ std::vector<Variant> variants() {
              if (!running) return pass(std::move(running));
              return std::make_shared<sys::Process>(*std::move(running));
            },
-           .holder = [](const void* owner) { return static_cast<const sys::Process*>(owner)->pid(); }}};
+           .holder = [](const void* owner) { return static_cast<const sys::Process*>(owner)->pid(); },
+           .reader = {}}};
 }
 
 std::string processor_name() {

@@ -20,6 +20,7 @@ class ForwardNetwork {
   /// Sends `packets` frames of 60 bytes, 256 flows in turn, from the calling thread; softirqs forward them on the same
   /// CPU when the thread is pinned.
   Result<void> send(std::uint64_t packets) const;
+  [[nodiscard]] int router_fd() const { return router_.fd(); }
   /// Packets that arrived at the sink's device so far.
   [[nodiscard]] Result<std::uint64_t> arrived() const;
 

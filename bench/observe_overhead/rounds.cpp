@@ -1,7 +1,6 @@
 #include "rounds.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,46 +8,15 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <utility>
 
 #include "base/text.h"
 #include "empty_programs.h"
+#include "pinned.h"
 #include "programs.h"
 
 namespace weir::bench {
 
 namespace {
-
-/// Keeps the calling thread on one CPU for its lifetime.
-class Pinned {
- public:
-  static Result<Pinned> on(int cpu) {
-    Pinned pinned;
-    if (::sched_getaffinity(0, sizeof pinned.before_, &pinned.before_) != 0) {
-      return fail_errno(errno, "cannot read the CPU affinity");
-    }
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    if (::sched_setaffinity(0, sizeof one, &one) != 0) {
-      return fail_errno(errno, fmt::format("cannot run on CPU {}", cpu));
-    }
-    pinned.owns_ = true;
-    return pinned;
-  }
-  Pinned(Pinned&& other) noexcept : before_(other.before_), owns_(std::exchange(other.owns_, false)) {}
-  Pinned(const Pinned&) = delete;
-  Pinned& operator=(const Pinned&) = delete;
-  Pinned& operator=(Pinned&&) = delete;
-  ~Pinned() {
-    if (owns_) ::sched_setaffinity(0, sizeof before_, &before_);
-  }
-
- private:
-  Pinned() = default;
-  cpu_set_t before_{};
-  bool owns_ = false;
-};
 
 /// schedstat of the CPU's ksoftirqd, which takes packets over when there are many; empty where it is out of sight.
 std::string ksoftirqd_path(int cpu) {
@@ -70,6 +38,17 @@ std::uint64_t packet_cpu_ns(const std::string& ksoftirqd) {
   std::uint64_t softirq_ns = 0;
   if (!ksoftirqd.empty()) std::ifstream(ksoftirqd) >> softirq_ns;
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec) + softirq_ns;
+}
+
+/// CPU time of all threads of a process so far; 0 once it is gone.
+std::uint64_t process_cpu_ns(pid_t pid) {
+  std::uint64_t sum = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), error)) {
+    std::uint64_t ns = 0;
+    if (std::ifstream(entry.path() / "schedstat") >> ns) sum += ns;
+  }
+  return sum;
 }
 
 /// Sends and waits until all arrived: what a softirq still holds must not be paid by the next round.
@@ -168,9 +147,15 @@ Result<void> measure_variant(const ForwardNetwork& network, const Variant& varia
     series.absent = owner.error().message;
     return {};
   }
+  const pid_t reader = variant.reader ? variant.reader(owner->get()) : -1;
+  const std::uint64_t reader_before = reader < 0 ? 0 : process_cpu_ns(reader);
   auto cost = ns_per_packet(network, plan, ksoftirqd);
   if (!cost) return pass(std::move(cost));
   series.ns_per_packet.push_back(*cost);
+  if (reader >= 0) {
+    const auto packets = static_cast<double>(plan.packets + plan.packets / 16);  // with those that warm up
+    series.reader_ns.push_back(static_cast<double>(process_cpu_ns(reader) - reader_before) / packets);
+  }
   if (!variant.holder) return {};
   return measure_runs(network, variant, owner->get(), plan, series);
 }

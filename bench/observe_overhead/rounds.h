@@ -20,6 +20,8 @@ struct Variant {
   std::function<Result<std::shared_ptr<void>>()> attach;
   /// Process that holds its programs; null when there are none.
   std::function<pid_t(const void*)> holder;
+  /// Process that reads what is seen; null when its CPU time is of no interest.
+  std::function<pid_t(const void*)> reader;
 };
 
 /// The figures of one variant, one value a round; `absent` says why there are none.
@@ -29,6 +31,7 @@ struct Series {
   std::string absent{};
   std::vector<double> ns_per_packet{};        ///< CPU time, sender included
   std::vector<double> added_ns{};             ///< ns_per_packet minus that of the round's first variant
+  std::vector<double> reader_ns{};            ///< CPU time of the reading process, a packet
   std::vector<double> run_ns_per_firing{};    ///< kernel's clock around the programs, average of a firing
   std::vector<double> floor_ns_per_firing{};  ///< the same of empty programs at the same hooks, at the same time
   std::vector<double> firings_per_packet{};
