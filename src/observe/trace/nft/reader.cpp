@@ -55,7 +55,7 @@ Result<std::size_t> NftTraceReader::read(const std::function<void(const NftTrace
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return given;
     if (got < 0 && errno == ENOBUFS) {
       ++overruns_;
-      carrier_.forget();
+      carrier_->forget();
       continue;
     }
     if (got < 0) return fail_errno(errno, "reading nftables trace messages");
@@ -89,7 +89,7 @@ std::size_t NftTraceReader::take(std::span<const std::byte> block,
     }
     if (NftTraceSwitch::is_own_table(trace->verdict.table)) continue;
     trace->time_ns = now;
-    static_cast<void>(carrier_.complete(*trace));
+    static_cast<void>(carrier_->complete(*trace));
     each(*trace);
     ++given;
   }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/result.h"
@@ -35,12 +36,12 @@ class [[nodiscard]] NftTraceReader {
   [[nodiscard]] std::uint64_t malformed() const { return malformed_; }
 
  private:
-  explicit NftTraceReader(sys::Fd fd) : fd_(std::move(fd)) {}
+  explicit NftTraceReader(sys::Fd fd) : fd_(std::move(fd)), carrier_(std::make_unique<NftHeaderCarrier>()) {}
   std::size_t take(std::span<const std::byte> block, const std::function<void(const NftTraceMessage&)>& each);
 
   sys::Fd fd_;
   std::vector<std::byte> buffer_;
-  NftHeaderCarrier carrier_;
+  std::unique_ptr<NftHeaderCarrier> carrier_;  ///< large, and readers are moved
   std::uint64_t overruns_ = 0;
   std::uint64_t malformed_ = 0;
 };
