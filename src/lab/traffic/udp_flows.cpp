@@ -18,7 +18,8 @@ constexpr unsigned kBurst = 4;  // packets a flow sends when its turn comes
 /// The Don't Fragment bit without path MTU discovery: what the network says of its MTU changes nothing, so every packet
 /// meets the narrow place (ip(7), IP_PMTUDISC_PROBE).
 Result<void> never_fragment(const sys::Fd& socket, int family) {
-  const int mode = family == AF_INET ? IP_PMTUDISC_PROBE : IPV6_PMTUDISC_PROBE;
+  static_assert(IP_PMTUDISC_PROBE == IPV6_PMTUDISC_PROBE);
+  const int mode = IP_PMTUDISC_PROBE;
   const int done = family == AF_INET ? setsockopt(socket.get(), IPPROTO_IP, IP_MTU_DISCOVER, &mode, sizeof(mode))
                                      : setsockopt(socket.get(), IPPROTO_IPV6, IPV6_MTU_DISCOVER, &mode, sizeof(mode));
   if (done != 0) return fail_errno(errno, "switching fragmentation off");
