@@ -111,6 +111,7 @@ Tool bpftrace_tool(const std::string& name, const std::string& what, const std::
                             kTracefs, action, action),
       .ready = "at work",
       .has_programs = true,
+      .records = records,
       .lost = lost_by_bpftrace};
 }
 

@@ -3,7 +3,11 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <fmt/format.h>
+// The library's header first: the kernel's then leaves out what both define.
+// clang-format off
+#include <netinet/in.h>
 #include <linux/netfilter.h>
+// clang-format on
 
 #include <algorithm>
 #include <array>
