@@ -120,8 +120,8 @@ Tool bpftrace_tool(const std::string& name, const std::string& what, const std::
 std::vector<Tool> tools(const std::filesystem::path& weir) {
   const std::string two = "--probe net_dev_queue --probe netif_receive_skb";
   return {
-      weir_tool(weir, "weir-record-2", "weir trace -o FILE at 2 hooks", two + " -o $D/file.weir", "recording"),
-      weir_tool(weir, "weir-record", "weir trace -o FILE at the default hooks", "-o $D/file.weir", "recording"),
+      weir_tool(weir, "weir-record-2", "weir trace -o FILE at 2 hooks", two + " -o $D/file.weir", "hooks into"),
+      weir_tool(weir, "weir-record", "weir trace -o FILE at the default hooks", "-o $D/file.weir", "hooks into"),
       weir_tool(weir, "weir-print-2", "weir trace printing journeys at 2 hooks", two, "tracing"),
       {.name = "tcpdump",
        .what = "tcpdump -i any -w FILE in the router's namespace",

@@ -13,6 +13,7 @@
 #include "bpf/map.h"
 #include "bpf/skeleton.h"
 #include "observe/trace/attach.h"
+#include "observe/trace/filter/access.h"
 #include "observe/trace/filter/packet_filter.h"
 #include "trace.skel.h"
 
@@ -52,6 +53,7 @@ void configure(trace& object, const TraceRequest& request) {
   object.rodata->sample_flows = request.sample_flows;
   object.rodata->snap_bytes = request.snap_bytes;
   object.rodata->only_netns = request.only_netns;
+  object.rodata->reads_by_address = best_packet_access().rdonly_cast != 0;
   const std::size_t page = 4096;
   const std::size_t ring = std::bit_ceil(std::max(request.events ? request.ring_bytes : page, page));
   object.rodata->wakeup_bytes = static_cast<std::uint32_t>(ring / 8);

@@ -11,7 +11,6 @@
 #define CONSUMED 1
 
 extern void* bpf_cast_to_kern_ctx(void* ctx) __ksym __weak;
-extern void* bpf_rdonly_cast(const void* pointer, __u32 type) __ksym __weak;
 
 static __always_inline void place(struct firing* fired, const struct net_device* dev) {
   if (!dev) return;

@@ -49,7 +49,9 @@ struct firing {
   __u8 stage;  /* enum stage */
   bool begins; /* the filter is asked */
   bool last;
-  bool placed; /* netns and ifindex are the hook's own, else the packet's last ones are better */
+  bool placed;      /* netns and ifindex are the hook's own, else the packet's last ones are better */
+  bool maybe_known; /* followed already, if what stands at its address is it */
+  bool wanted;      /* the filter has been asked, and wants it */
   bool is_clone;
   bool is_first;
   bool is_origin;

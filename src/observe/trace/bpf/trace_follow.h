@@ -55,6 +55,10 @@ static __always_inline void adopt(__u64 key, const struct tracked* entry) {
   if (!parents_known) parents_known = true;
 }
 
+static __always_inline bool is_wanted(const struct firing* fired, const struct view* view) {
+  return fired->begins && (!only_netns || fired->netns == only_netns) && passes_filter(view);
+}
+
 /* Takes a packet up, if it is wanted: NULL with the account of why not. */
 static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firing* fired, const struct view* view,
                                           struct weir_trace_count* count) {
@@ -65,7 +69,7 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
   const bool kin = parents_known && (join(fragment_key(view), &entry) ||
                                      (segment && maybe_tracked((__u32)segment) && join(segment, &entry)));
   if (!kin) {
-    if (!fired->begins || (only_netns && fired->netns != only_netns) || !passes_filter(view)) {
+    if (!fired->wanted && !is_wanted(fired, view)) {
       add(&count->filtered, fired->hook);
       return NULL;
     }
@@ -154,30 +158,16 @@ static __always_inline void report(void* ctx, const struct sk_buff* skb, struct 
   if (fired->stage) entry->stage = fired->stage;
 }
 
-static __noinline int follow(void* ctx, const struct sk_buff* skb, struct firing* fired) {
-  const __u32 row = fired->hook;
-  struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
-  if (!count) return 0;
-  add(&count->seen, fired->hook);
-  const bool segment = fired->hook == WEIR_HOOK_net_dev_start_xmit && skb->hash != 0 &&
-                       maybe_tracked((__u32)segment_key(skb, fired->netns, fired->ifindex));
-  if (!fired->begins && !segment && !maybe_tracked(low_half(skb)) && !maybe_tracked(low_half(skb->head))) {
-    add(&count->filtered, fired->hook);
-    return 0;
-  }
-  struct view view;
-  if (!look_at_packet(skb, &view)) {
-    add(&count->filtered, fired->hook);
-    return 0;
-  }
-  struct tracked* entry = NULL;
-  if (maybe_tracked(low_half(skb)) || maybe_tracked(low_half(skb->head))) entry = find(skb, &view, fired);
-  if (!entry) entry = take_up(skb, fired, &view, count);
+/* What becomes of a packet that is followed already, may be, or is to be from here on. */
+static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing* fired, const struct view* view,
+                            struct weir_trace_count* count) {
+  struct tracked* entry = fired->maybe_known ? find(skb, view, fired) : NULL;
+  if (!entry) entry = take_up(skb, fired, view, count);
   if (!entry) return 0;
   if (!entry->journey) {
     add(&count->sampled_out, fired->hook);
   } else {
-    report(ctx, skb, fired, entry, &view, count);
+    report(ctx, skb, fired, entry, view, count);
     if (fired->hook == WEIR_HOOK_net_dev_queue && fired->begins) {
       __u16 size;
       __u16 segments;
@@ -188,4 +178,29 @@ static __noinline int follow(void* ctx, const struct sk_buff* skb, struct firing
   /* A clone may still be on its way to a raw socket; its data is what it is known by. */
   if (fired->last && !fired->is_clone && !BPF_CORE_READ_BITFIELD(skb, cloned)) forget(entry);
   return 1;
+}
+
+/* In each program itself, because where processors are guarded against speculation a return costs more than all that a
+ * trace which waits for a rare packet does here. */
+static __always_inline int follow(void* ctx, const struct sk_buff* skb, struct firing* fired) {
+  const __u32 row = fired->hook;
+  struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
+  if (!count) return 0;
+  add(&count->seen, fired->hook);
+  const bool segment = fired->hook == WEIR_HOOK_net_dev_start_xmit && skb->hash != 0 &&
+                       maybe_tracked((__u32)segment_key(skb, fired->netns, fired->ifindex));
+  fired->maybe_known = maybe_tracked(low_half(skb)) || maybe_tracked((__u32)head_of(skb));
+  struct view view;
+  if ((!fired->begins && !segment && !fired->maybe_known) || !look_at_packet(skb, &view)) {
+    add(&count->filtered, fired->hook);
+    return 0;
+  }
+  if (!fired->maybe_known && !parents_known) {
+    fired->wanted = is_wanted(fired, &view);
+    if (!fired->wanted) {
+      add(&count->filtered, fired->hook);
+      return 0;
+    }
+  }
+  return go_on(ctx, skb, fired, &view, count);
 }

@@ -111,7 +111,8 @@ static __always_inline bool begins_anew(const struct tracked* entry, const struc
                                         __u32 ifindex) {
   if (stage != STAGE_TX || skb->skb_iif != 0) return false;
   if (entry->stage != STAGE_TX) return true;
-  return hook == WEIR_HOOK_net_dev_queue && entry->hook >= WEIR_HOOK_net_dev_start_xmit && entry->ifindex == ifindex;
+  const bool has_left = entry->hook >= WEIR_HOOK_net_dev_start_xmit && entry->hook < WEIR_HOOK_NF;
+  return hook == WEIR_HOOK_net_dev_queue && has_left && entry->ifindex == ifindex;
 }
 
 /* Whether what is at this address is still the packet of the entry; takes over what encapsulation made of it. */

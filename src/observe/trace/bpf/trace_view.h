@@ -44,10 +44,15 @@ static __always_inline __u32 low_half(const void* pointer) {
   return low;
 }
 
+extern void* bpf_rdonly_cast(const void* pointer, __u32 type) __ksym __weak;
+
+/* Whether the verifier lets memory at any address be read that is made a pointer to void (Linux 6.17). From then on a
+ * pointer to bytes is no number to it any more, as it was before. */
+const volatile bool reads_by_address = false;
+
 static __always_inline __u64 head_of(const struct sk_buff* skb) {
-  __u64 head = 0;
-  bpf_core_read(&head, sizeof(head), &skb->head);
-  return head;
+  if (!reads_by_address) return (__u64)skb->head;
+  return *(const __u64*)((const char*)bpf_rdonly_cast(skb, 0) + bpf_core_field_offset(struct sk_buff, head));
 }
 
 static __always_inline bool look_at_packet(const struct sk_buff* skb, struct view* view) {
