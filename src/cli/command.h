@@ -42,6 +42,8 @@ void add_doctor(CLI::App& app, Program& program);
 void add_lab(CLI::App& app, Program& program);
 void add_netns(CLI::App& app, Program& program);
 void add_queues(CLI::App& app, Program& program);
+void add_convert(CLI::App& app, Program& program);
+void add_show(CLI::App& app, Program& program);
 void add_trace(CLI::App& app, Program& program);
 
 }  // namespace weir::cli

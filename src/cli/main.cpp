@@ -87,6 +87,8 @@ int main(int argc, char** argv) {
   weir::cli::add_doctor(app, program);
   weir::cli::add_queues(app, program);
   weir::cli::add_trace(app, program);
+  weir::cli::add_show(app, program);
+  weir::cli::add_convert(app, program);
   weir::cli::add_capabilities(app, program);
   weir::cli::add_netns(app, program);
   weir::cli::add_lab(app, program);

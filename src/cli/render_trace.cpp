@@ -49,6 +49,15 @@ std::string fib_text(const model::FibLookup& fib) {
                      fib.oif == 0 ? std::string() : fmt::format(" by if{}", fib.oif));
 }
 
+/// include/net/tcp_states.h
+std::string states_text(std::int64_t result) {
+  constexpr std::array<std::string_view, 13> kStates{
+      "?",     "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",   "TIME_WAIT",
+      "CLOSE", "CLOSE_WAIT",  "LAST_ACK", "LISTEN",   "CLOSING",   "NEW_SYN_RECV"};
+  const auto name = [&](std::int64_t state) { return kStates[state < 13 ? static_cast<std::size_t>(state) : 0]; };
+  return fmt::format("  {} -> {}", name(result >> 8 & 0xff), name(result & 0xff));
+}
+
 std::string icmp_text(std::int64_t result) {
   return fmt::format("  sends ICMP type {} code {}", result >> 8, result & 0xff);
 }
@@ -64,7 +73,9 @@ std::string details(const model::TraceEvent& event) {
   if (event.nft) text += nft_text(*event.nft);
   if (event.drop) text += fmt::format("  {} at {}", event.drop->reason, event.drop->location);
   if (event.result) {
-    if (event.hook.name == "icmp:icmp_send") {
+    if (event.hook.name == "sock:inet_sock_set_state") {
+      text += states_text(*event.result);
+    } else if (event.hook.name == "icmp:icmp_send") {
       text += icmp_text(*event.result);
     } else if (event.hook.name == "skb:skb_copy_datagram_iovec") {
       text += fmt::format("  {} bytes read", *event.result);
@@ -84,7 +95,7 @@ std::string end_text(const model::Journey& journey) {
     case model::JourneyEnd::unknown:
       return "end not seen";
     case model::JourneyEnd::arrived:
-      return "taken in by its TCP socket";
+      return "arrived";
     case model::JourneyEnd::delivered:
       return "read by its program";
     case model::JourneyEnd::merged:

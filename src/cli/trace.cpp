@@ -22,21 +22,6 @@ namespace {
 constexpr std::size_t kSmallestRing = 4096;
 constexpr std::size_t kLargestRing = std::size_t{1} << 30U;
 
-/// "16M", "256k", "4096".
-Result<std::size_t> parse_size(const std::string& text, const std::string& option) {
-  std::string_view digits = text;
-  std::size_t unit = 1;
-  if (digits.ends_with('k') || digits.ends_with('K')) unit = std::size_t{1} << 10U;
-  if (digits.ends_with('m') || digits.ends_with('M')) unit = std::size_t{1} << 20U;
-  if (digits.ends_with('g') || digits.ends_with('G')) unit = std::size_t{1} << 30U;
-  if (unit != 1) digits.remove_suffix(1);
-  const auto number = parse_u64(digits);
-  if (!number || *number == 0 || *number > kLargestRing / unit) {
-    return fail(Errc::usage, fmt::format("{} {}: a size up to 1G is expected", option, text), "as 256k, 16M");
-  }
-  return *number * unit;
-}
-
 Result<observe::HookChoice> choose_hooks(const TraceOptions& options, bool& stack) {
   observe::HookChoice hooks;
   std::string profile = options.profile;
@@ -63,7 +48,7 @@ Result<void> choose_places(const TraceOptions& options, const model::HostConfig&
   const auto devices = find_devices(config, options.device, options.netns);
   if (!devices) return std::unexpected(devices.error());
   if (request.hooks.tcx) request.tcx_devices = *devices;
-  if (request.hooks.nf_slots.empty()) return {};
+  if (request.hooks.nf_slots.empty() && !options.nft) return {};
   for (const model::DeviceRef& device : *devices) {
     if (request.nf_namespaces.empty() || request.nf_namespaces.back() != device.netns) {
       request.nf_namespaces.push_back(device.netns);
@@ -119,7 +104,12 @@ Result<Exit> list_hooks() {
 
 Result<Exit> trace(const TraceOptions& options) {
   if (options.list_hooks) return list_hooks();
-  if (options.paths && !options.watch.empty()) return fail(Errc::usage, "--paths and --watch exclude each other");
+  if ((options.paths ? 1 : 0) + (options.watch.empty() ? 0 : 1) + (options.output.empty() ? 0 : 1) > 1) {
+    return fail(Errc::usage, "--paths, --watch and -o exclude each other");
+  }
+  if (options.nft && (options.paths || !options.watch.empty() || !options.output.empty())) {
+    return fail(Errc::usage, "--nft names rules in journeys that are shown: not with --paths, --watch or -o");
+  }
   if (options.view.latency && (options.paths || !options.watch.empty() || !options.output.empty())) {
     return fail(Errc::usage, "--latency is about journeys: it goes with none of --paths, --watch and -o",
                 "weir show FILE --latency is for what was recorded");
@@ -134,14 +124,31 @@ Result<Exit> trace(const TraceOptions& options) {
   auto request = make_request(options);
   if (!request) return pass(std::move(request));
   if (auto possible = require_data_plane(options.btf_path); !possible) return pass(std::move(possible));
-  if (request->hooks.tcx || !request->hooks.nf_slots.empty()) {
+  if (request->hooks.tcx || !request->hooks.nf_slots.empty() || options.nft) {
     const auto config = read_host_config();
     if (!config) return std::unexpected(config.error());
     if (auto placed = choose_places(options, *config, *request); !placed) return pass(std::move(placed));
   }
+  if (!options.output.empty()) return trace_recording(options, *request);
   if (options.paths) return trace_paths(options, *std::move(request));
   if (!options.watch.empty()) return trace_changes(options, *std::move(request));
   return trace_journeys(options, *std::move(request));
+}
+
+}  // namespace
+
+Result<std::size_t> parse_size(const std::string& text, const std::string& option) {
+  std::string_view digits = text;
+  std::size_t unit = 1;
+  if (digits.ends_with('k') || digits.ends_with('K')) unit = std::size_t{1} << 10U;
+  if (digits.ends_with('m') || digits.ends_with('M')) unit = std::size_t{1} << 20U;
+  if (digits.ends_with('g') || digits.ends_with('G')) unit = std::size_t{1} << 30U;
+  if (unit != 1) digits.remove_suffix(1);
+  const auto number = parse_u64(digits);
+  if (!number || *number == 0 || *number > kLargestRing / unit) {
+    return fail(Errc::usage, fmt::format("{} {}: a size up to 1G is expected", option, text), "as 256k, 16M");
+  }
+  return *number * unit;
 }
 
 void add_view_options(CLI::App& command, TraceView& view) {
@@ -152,8 +159,6 @@ void add_view_options(CLI::App& command, TraceView& view) {
   command.add_flag("-v,--verbose", view.verbose, "Every field that changed, sockets, sequence numbers");
   add_json_option(command, view.json);
 }
-
-}  // namespace
 
 void add_trace(CLI::App& app, Program& program) {
   auto options = std::make_shared<TraceOptions>();
@@ -170,7 +175,12 @@ void add_trace(CLI::App& app, Program& program) {
   add_word_option(*command, "--html", options->html, "With --paths: also a picture, as a page that stands on its own")
       ->type_name("FILE");
   command->add_flag("--stack", options->stack, "Stacks of the kernel");
+  command->add_flag("--nft", options->nft,
+                    "Name the nftables rules that packets meet: adds a table to the namespaces while it runs");
   add_word_option(*command, "-o,--output", options->output, "Record instead of showing")->type_name("FILE");
+  add_word_option(*command, "--rotate", options->rotate, "With -o: a new file before one grows past this (64M)");
+  command->add_option("--max-files", options->max_files, "With --rotate: how many files are kept");
+  command->add_flag("--overwrite", options->overwrite, "With -o: replace a file of that name");
   add_word_option(*command, "--netns", options->netns, "Take packets up in this namespace, follow them everywhere");
   add_word_option(*command, "--dev", options->device, "Where tc programs are attached (with tcx)");
   add_word_option(*command, "--for", options->duration, "How long; until Ctrl-C without it");

@@ -21,6 +21,7 @@ namespace weir::cli {
 
 /// How journeys are shown, and which.
 struct TraceView {
+  std::string filter;  ///< of what was recorded; a live trace has its filter in the kernel
   std::string where;
   std::string slower;  ///< duration; empty: all
   bool json = false;
@@ -37,7 +38,11 @@ struct TraceOptions {
   bool paths = false;
   std::string html;
   bool stack = false;
+  bool nft = false;
   std::string output;
+  std::string rotate;
+  std::uint32_t max_files = 0;
+  bool overwrite = false;
   std::string netns;
   std::string device;
   std::string duration;
@@ -86,8 +91,18 @@ class JourneyPrinter {
   std::map<std::string, std::uint64_t> unwanted_;  ///< events by hook
 };
 
+/// Whether a journey is wanted: --where, --slower and the filter of what was recorded.
+Result<std::function<bool(const model::Journey&)>> journey_condition(const TraceView& view);
+
+/// --where, --slower, -v and --json.
+void add_view_options(CLI::App& command, TraceView& view);
+
+/// "16M", "256k", "4096".
+Result<std::size_t> parse_size(const std::string& text, const std::string& option);
+
 /// The live forms of the command.
 Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest request);
+Result<Exit> trace_recording(const TraceOptions& options, const observe::TraceRequest& request);
 Result<Exit> trace_changes(const TraceOptions& options, observe::TraceRequest request);
 Result<Exit> trace_paths(const TraceOptions& options, observe::TraceRequest request);
 

@@ -12,6 +12,7 @@
 #include "cli/trace.h"
 #include "observe/trace/drop_reasons.h"
 #include "observe/trace/journeys.h"
+#include "observe/trace/rules_met.h"
 #include "observe/trace/symbols.h"
 #include "sys/clock.h"
 #include "sys/signal.h"
@@ -23,6 +24,8 @@ namespace {
 constexpr std::chrono::milliseconds kLookEvery{50};
 /// Reading the configuration of all namespaces again because of one unknown device costs; not more often than this.
 constexpr std::chrono::seconds kAskAgainAfter{1};
+/// Journeys are over some seconds after their last event; what nftables said of them is kept a little longer.
+constexpr std::uint64_t kRulesKept = 8'000'000'000;
 
 class HostNames final : public LiveNames {
  public:
@@ -145,6 +148,12 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
   const std::uint64_t begin = monotonic_ns();
   auto session = observe::TraceSession::start(request);
   if (!session) return pass(std::move(session));
+  std::optional<observe::RulesMet> rules;
+  if (options.nft) {
+    auto started = observe::RulesMet::start(request.nf_namespaces, {});
+    if (!started) return pass(std::move(started), "--nft");
+    rules.emplace(*std::move(started));
+  }
   if (!options.view.json) {
     fmt::print(stderr, "tracing at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
     for (const std::string& note : session->notes()) fmt::print(stderr, "  without {}\n", note);
@@ -155,23 +164,34 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
   const auto show = [&](std::vector<observe::RawJourney> journeys) {
     for (const observe::RawJourney& raw : journeys) {
       auto journey = observe::build_journey(raw, names);
-      if (journey)
-        printer->take(*journey);
-      else
+      if (!journey) {
         ++broken;
+        continue;
+      }
+      if (rules) rules->add_to(*journey);
+      printer->take(*journey);
     }
+  };
+  const auto read_rules = [&] {
+    if (rules && !rules->read()) ++broken;
   };
   const auto visit = [&](std::span<const std::byte> record) {
     if (!builder.add(record)) ++broken;
   };
   const auto enough = [&] {
+    read_rules();
     show(builder.take_finished(monotonic_ns()));
+    if (rules) rules->forget_before(monotonic_ns() - kRulesKept);
     return (options.count != 0 && printer->shown() >= options.count) || !std::cout;
   };
   if (auto ran = run_session(*session, *duration, visit, enough); !ran) return pass(std::move(ran));
+  read_rules();
   show(builder.take_all());
   auto summary = summary_of(*session, std::chrono::nanoseconds(monotonic_ns() - begin));
   if (!summary) return pass(std::move(summary));
+  if (rules && rules->overruns() != 0) {
+    summary->notes.push_back("nftables told more than could be read: rules are missing in some journeys");
+  }
   if (broken != 0) summary->notes.push_back(fmt::format("{} records could not be read", broken));
   printer->finish(printer->summary(*std::move(summary)));
   return Exit::done;

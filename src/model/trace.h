@@ -121,6 +121,7 @@ struct TraceEvent {
   std::vector<std::string> stack;      ///< innermost first, function+offset; empty: not asked for
   std::uint64_t cgroup = 0;            ///< id of the cgroup of the packet's socket, 0: none
   std::string workload;                ///< name of who owns the packet at this hook, empty: unknown
+  bool beside = false;  ///< about the packet, not of it (a route lookup): `skb` says nothing but its address
   bool clone = false;                  ///< another sk_buff that shares the packet's data
   bool first = false;                  ///< the journey begins here
   bool last = false;                   ///< the packet is gone after this
@@ -133,7 +134,7 @@ enum class JourneyEnd : std::uint8_t {
   dropped,    ///< kfree_skb with a reason
   consumed,   ///< consume_skb: it had done its duty
   delivered,  ///< read by a program from its socket
-  arrived,    ///< a TCP socket took it in, which frees it where no hook looks
+  arrived,    ///< reached the local stack, which frees it where no hook looks
   merged,     ///< GRO made it part of another packet
 };
 const char* to_string(JourneyEnd end);

@@ -73,7 +73,7 @@ void JourneyState::compare_ct(const Conntrack& now, FieldChanges& changes) {
 
 FieldChanges JourneyState::advance(const TraceEvent& event) {
   FieldChanges changes;
-  if (started_) compare_skb(event.skb, changes);
+  if (started_ && !event.beside) compare_skb(event.skb, changes);
   compare_place(event.device, changes);
   if (event.ct) compare_ct(*event.ct, changes);
   if (event.packet) {
@@ -86,7 +86,7 @@ FieldChanges JourneyState::advance(const TraceEvent& event) {
     packet_ = std::move(now);
     bytes_ = event.packet;
   }
-  skb_ = event.skb;
+  if (!event.beside) skb_ = event.skb;
   started_ = true;
   return changes;
 }

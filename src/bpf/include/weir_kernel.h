@@ -82,7 +82,10 @@ struct sock_cgroup_data {
 
 struct sock_common {
   possible_net_t skc_net;
+  unsigned short skc_family;
   unsigned char skc_state;
+  __u16 skc_num; /* host order */
+  __be16 skc_dport;
   unsigned short skc_tx_queue_mapping;
   unsigned short skc_rx_queue_mapping;
 };

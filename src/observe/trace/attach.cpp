@@ -50,7 +50,10 @@ int tracepoint_arguments(const btf* types, std::string_view event) {
 /// How many arguments our program reads; a kernel whose tracepoint has fewer does not have what it wants.
 int arguments_read(std::string_view event) {
   if (event == "qdisc_dequeue" || event == "fib_table_lookup" || event == "fib6_table_lookup") return 4;
-  if (event == "qdisc_enqueue" || event == "udp_fail_queue_rcv_skb" || event == "icmp_send") return 3;
+  if (event == "qdisc_enqueue" || event == "udp_fail_queue_rcv_skb" || event == "icmp_send" ||
+      event == "inet_sock_set_state") {
+    return 3;
+  }
   if (event == "net_dev_xmit") return 3;
   if (event == "net_dev_start_xmit" || event == "skb_copy_datagram_iovec" || event == "sock_rcvqueue_full" ||
       event == "tcp_probe" || event == "tcp_retransmit_skb" || event == "tcp_send_reset" || event == "kfree_skb") {

@@ -108,7 +108,8 @@ model::SkbFields skb_fields(const weir_trace_event& head) {
 
 bool says_result(std::uint16_t hook) {
   return hook == WEIR_HOOK_net_dev_xmit || hook == WEIR_HOOK_skb_copy_datagram_iovec || hook == WEIR_HOOK_icmp_send ||
-         hook == WEIR_HOOK_udp_fail_queue_rcv_skb || hook == WEIR_HOOK_qdisc_dequeue;
+         hook == WEIR_HOOK_inet_sock_set_state || hook == WEIR_HOOK_udp_fail_queue_rcv_skb ||
+         hook == WEIR_HOOK_qdisc_dequeue;
 }
 
 std::string hook_name(std::uint16_t number, const TraceNames& names) {
@@ -125,6 +126,7 @@ model::TraceEvent event_of(const weir_trace_event& head, const TraceNames& names
   event.cpu = head.cpu;
   event.hook = {head.hook, hook_name(head.hook, names)};
   if (names.device) event.device = names.device(head.netns, head.ifindex);
+  event.beside = (head.flags & WEIR_FLAG_BESIDE) != 0;
   event.skb = skb_fields(head);
   event.cgroup = head.cgroup;
   if (names.workload) event.workload = names.workload(head.cgroup, head.netns);

@@ -58,7 +58,10 @@ model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
   if (dropped) return model::JourneyEnd::dropped;
   if (consumed) return model::JourneyEnd::consumed;
   const std::uint16_t last = events.back().hook.id;
-  if (last == WEIR_HOOK_tcp_probe) return model::JourneyEnd::arrived;
+  const std::string& name = events.back().hook.name;
+  if (last == WEIR_HOOK_tcp_probe || last == WEIR_HOOK_inet_sock_set_state || name.starts_with("nf:LOCAL_IN")) {
+    return model::JourneyEnd::arrived;
+  }
   if (last == WEIR_HOOK_napi_gro_receive_entry || last == WEIR_HOOK_napi_gro_frags_entry) {
     return model::JourneyEnd::merged;
   }

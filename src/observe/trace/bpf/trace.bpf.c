@@ -2,6 +2,7 @@
 // The hooks of `weir trace`. Loaded on demand; which of them are attached is decided by user space.
 #include <asm/ptrace.h>
 
+#include "observe/trace/bpf/trace_beside.h"
 #include "observe/trace/bpf/trace_follow.h"
 
 #define NF_ACCEPT 1
@@ -33,22 +34,12 @@ AT_DEVICE(netif_rx, STAGE_RX, true)
 AT_DEVICE(napi_gro_receive_entry, STAGE_RX, true)
 AT_DEVICE(napi_gro_frags_entry, STAGE_RX, true)
 
-/* Route lookups on this CPU are about the packet that was received on it last. */
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, __u64);
-} received SEC(".maps");
-
 SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(trace_netif_receive_skb, struct sk_buff* skb) {
   struct firing fired = {.hook = WEIR_HOOK_netif_receive_skb, .stage = STAGE_RX, .begins = true};
   place(&fired, skb->dev);
   if (!follow(ctx, skb, &fired)) return 0;
-  const __u32 only = 0;
-  __u64* last = bpf_map_lookup_elem(&received, &only);
-  if (last) *last = (__u64)skb;
+  set_received(skb);
   return 0;
 }
 
@@ -160,8 +151,6 @@ int BPF_PROG(trace_consume_skb, struct sk_buff* skb) {
   place_at_end(&fired, skb);
   return follow(ctx, skb, &fired), 0;
 }
-
-#include "observe/trace/bpf/trace_route.h"
 
 /* One program a priority: a netfilter link has no cookie to tell them apart, the hook is in the state. */
 static __always_inline int nf_look(struct bpf_nf_ctx* ctx, __u16 slot) {

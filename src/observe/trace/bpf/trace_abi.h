@@ -24,6 +24,7 @@ enum weir_trace_flag {
   WEIR_FLAG_CLONE = 4,
   WEIR_FLAG_LAST = 8, /* the packet is gone after this */
   WEIR_FLAG_VLAN = 16,
+  WEIR_FLAG_BESIDE = 32, /* not the packet's own firing: its metadata is not known here */
 };
 
 struct weir_trace_event {

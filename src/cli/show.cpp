@@ -1,0 +1,182 @@
+// weir show FILE and weir convert FILE: traces that were recorded.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/trace.h"
+#include "export/json_lines.h"
+#include "export/pcapng.h"
+#include "export/perfetto.h"
+#include "observe/trace/journeys.h"
+#include "observe/trace/recording.h"
+
+namespace weir::cli {
+
+namespace {
+
+struct ShowOptions {
+  std::string file;
+  std::vector<std::string> filter;
+  TraceView view;
+};
+
+struct ConvertOptions {
+  std::string file;
+  std::vector<std::string> filter;
+  std::string to;
+  std::string output;
+  bool overwrite = false;
+  TraceView view;
+};
+
+/// Reads all journeys of a recording, in the order in which they are over, as the live trace does.
+Result<void> replay_journeys(observe::TraceReplay& replay, const std::function<bool(const model::Journey&)>& take) {
+  observe::JourneyBuilder builder;
+  std::optional<Error> broken;
+  bool enough = false;
+  const auto give = [&](const std::vector<observe::RawJourney>& journeys) {
+    for (const observe::RawJourney& raw : journeys) {
+      auto journey = observe::build_journey(raw, replay.names());
+      if (!journey) {
+        broken = journey.error();
+        return;
+      }
+      if (!enough && !take(*journey)) enough = true;
+    }
+  };
+  auto read = replay.read([&](std::span<const std::byte> record) {
+    const auto head = observe::record_head(record);
+    if (auto added = builder.add(record); !added) broken = added.error();
+    if (!broken && head) give(builder.take_finished(head->time_ns));
+    return !broken && !enough;
+  });
+  if (!read) return read;
+  if (!broken) give(builder.take_all());
+  if (broken) return std::unexpected(std::move(*broken));
+  return {};
+}
+
+/// The books of the recording; of one that was not closed what was read of it.
+model::TraceSummary books_of(const observe::TraceReplay& replay, const std::map<std::string, std::uint64_t>& events) {
+  if (replay.summary()) return *replay.summary();
+  model::TraceSummary summary;
+  for (const auto& [hook, count] : events) summary.hooks[hook] = {.seen = count, .emitted = count};
+  summary.notes.emplace_back("the recording was not closed: these are the books of what is in the file");
+  return summary;
+}
+
+void tell_damages(const observe::TraceReplay& replay) {
+  for (const std::string& damage : replay.damages()) fmt::print(stderr, "weir: {}\n", damage);
+}
+
+Result<Exit> show(const ShowOptions& options) {
+  auto replay = observe::TraceReplay::open(options.file);
+  if (!replay) return pass(std::move(replay));
+  TraceView view = options.view;
+  view.filter = fmt::format("{}", fmt::join(options.filter, " "));
+  auto printer = JourneyPrinter::create(view, replay->info().wall_clock_offset, isatty(STDOUT_FILENO) == 1);
+  if (!printer) return pass(std::move(printer));
+  std::map<std::string, std::uint64_t> events;
+  auto read = replay_journeys(*replay, [&](const model::Journey& journey) {
+    for (const model::TraceEvent& event : journey.events) ++events[event.hook.name];
+    printer->take(journey);
+    return static_cast<bool>(std::cout);
+  });
+  if (!read) return pass(std::move(read));
+  printer->finish(printer->summary(books_of(*replay, events)));
+  tell_damages(*replay);
+  return Exit::done;
+}
+
+Result<void> write_as(const std::string& format, std::ostream& out, std::span<const model::Journey> journeys,
+                      const observe::TraceReplay& replay) {
+  const auto offset = replay.info().wall_clock_offset;
+  if (format == "pcapng") {
+    auto written = exporter::write_pcapng(out, journeys, offset);
+    if (!written) return pass(std::move(written));
+  } else if (format == "perfetto") {
+    auto written = exporter::write_perfetto(out, journeys, offset);
+    if (!written) return pass(std::move(written));
+  } else {
+    const model::TraceSummary* summary = replay.summary() ? &*replay.summary() : nullptr;
+    auto written = exporter::write_json_lines(out, journeys, offset, summary);
+    if (!written) return pass(std::move(written));
+  }
+  return {};
+}
+
+/// FILE.weir → FILE.pcapng, FILE.json, FILE.perfetto.json.
+std::string output_name(const ConvertOptions& options) {
+  if (!options.output.empty()) return options.output;
+  std::string stem = options.file;
+  if (stem.ends_with(".weir")) stem.resize(stem.size() - 5);
+  return stem + (options.to == "pcapng" ? ".pcapng" : options.to == "json" ? ".json" : ".perfetto.json");
+}
+
+Result<Exit> convert(const ConvertOptions& options) {
+  const std::vector<std::string> formats{"pcapng", "json", "perfetto"};
+  if (std::ranges::find(formats, options.to) == formats.end()) {
+    return fail(Errc::usage, fmt::format("--to {}: no such format", options.to), suggest(options.to, formats));
+  }
+  auto replay = observe::TraceReplay::open(options.file);
+  if (!replay) return pass(std::move(replay));
+  TraceView view = options.view;
+  view.filter = fmt::format("{}", fmt::join(options.filter, " "));
+  auto wanted = journey_condition(view);
+  if (!wanted) return pass(std::move(wanted));
+  std::vector<model::Journey> journeys;
+  auto read = replay_journeys(*replay, [&](const model::Journey& journey) {
+    if ((*wanted)(journey)) journeys.push_back(journey);
+    return true;
+  });
+  if (!read) return pass(std::move(read));
+  const std::string name = output_name(options);
+  if (name == "-") {
+    if (auto written = write_as(options.to, std::cout, journeys, *replay); !written) return pass(std::move(written));
+    tell_damages(*replay);
+    return Exit::done;
+  }
+  if (!options.overwrite && ::access(name.c_str(), F_OK) == 0) {
+    return fail(Errc::usage, name + " exists already", "give another name with -o, or --overwrite");
+  }
+  std::ofstream out(name, std::ios::binary | std::ios::trunc);
+  if (!out) return fail_errno(errno, name);
+  if (auto written = write_as(options.to, out, journeys, *replay); !written) return pass(std::move(written), name);
+  out.close();
+  if (!out) return fail(Errc::failed, name + " could not be written whole", "is the disk full?");
+  tell_damages(*replay);
+  std::cout << fmt::format("{}: {} journeys\n", name, journeys.size());
+  return Exit::done;
+}
+
+}  // namespace
+
+void add_show(CLI::App& app, Program& program) {
+  auto options = std::make_shared<ShowOptions>();
+  CLI::App* command = app.add_subcommand("show", "Show a recorded trace, with the same filters");
+  add_word_option(*command, "FILE", options->file, "What weir trace -o wrote")->required();
+  command->add_option("FILTER", options->filter, "Which packets, in the language of tcpdump(8)");
+  add_view_options(*command, options->view);
+  command->callback([options, &program] { program.action = [options] { return show(*options); }; });
+}
+
+void add_convert(CLI::App& app, Program& program) {
+  auto options = std::make_shared<ConvertOptions>();
+  CLI::App* command = app.add_subcommand("convert", "A recorded trace for Wireshark, Perfetto or a script");
+  add_word_option(*command, "FILE", options->file, "What weir trace -o wrote")->required();
+  command->add_option("FILTER", options->filter, "Which packets, in the language of tcpdump(8)");
+  add_word_option(*command, "--to", options->to, "pcapng, json or perfetto")->required();
+  add_word_option(*command, "-o,--output", options->output, "Where to; - is the standard output")->type_name("FILE");
+  command->add_flag("--overwrite", options->overwrite, "Replace a file of that name");
+  add_word_option(*command, "--where", options->view.where, "Only journeys with an event for which this holds");
+  add_word_option(*command, "--slower", options->view.slower, "Only journeys that take longer (1ms)");
+  command->callback([options, &program] { program.action = [options] { return convert(*options); }; });
+}
+
+}  // namespace weir::cli
