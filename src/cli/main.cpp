@@ -36,7 +36,8 @@ Exit exit_of(Errc code) {
 int report(const weir::Error& error) {
   fmt::print(stderr, "weir: {}\n", error.message);
   if (!error.hint.empty()) {
-    fmt::print(stderr, "      {}\n", error.hint);
+    // A hint may draw below what it speaks of.
+    for (const std::string_view line : weir::split(error.hint, '\n')) fmt::print(stderr, "      {}\n", line);
   } else if (error.code == Errc::permission && geteuid() != 0) {
     fmt::print(stderr, "      run it as root (sudo weir …)\n");
   }

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -42,14 +43,23 @@ Result<observe::HookChoice> choose_hooks(const TraceOptions& options, bool& stac
   return hooks;
 }
 
-/// Where programs of netfilter and tc go: the namespaces and devices that were named, else all that have devices.
+/// Where programs of netfilter and tc go, and the rules of --nft: the namespaces and the device that were named, else
+/// all that have devices.
 Result<void> choose_places(const TraceOptions& options, const model::HostConfig& config,
                            observe::TraceRequest& request) {
-  const auto devices = find_devices(config, options.device, options.netns);
-  if (!devices) return std::unexpected(devices.error());
-  if (request.hooks.tcx) request.tcx_devices = *devices;
-  if (request.hooks.nf_slots.empty() && !options.nft) return {};
-  for (const model::DeviceRef& device : *devices) {
+  std::vector<std::string> namespaces = options.in;
+  if (namespaces.empty()) namespaces.emplace_back("all");
+  std::vector<model::DeviceRef> devices;
+  for (const std::string& name : namespaces) {
+    auto some = find_devices(config, options.device, name);
+    if (!some) return pass(std::move(some), "--in");
+    devices.insert(devices.end(), some->begin(), some->end());
+  }
+  std::ranges::sort(devices);
+  const auto [first, last] = std::ranges::unique(devices);
+  devices.erase(first, last);
+  if (request.hooks.tcx) request.tcx_devices = devices;
+  for (const model::DeviceRef& device : devices) {
     if (request.nf_namespaces.empty() || request.nf_namespaces.back() != device.netns) {
       request.nf_namespaces.push_back(device.netns);
     }
@@ -88,7 +98,7 @@ Result<Exit> list_hooks() {
   for (const observe::Tracepoint& one : observe::tracepoints()) {
     std::cout << fmt::format("  {:<30}{}\n", one.name, one.begins ? "journeys may begin here" : "");
   }
-  std::cout << "netfilter, in the namespaces of --netns (all without it), at PRE_ROUTING, LOCAL_IN, FORWARD, LOCAL_OUT "
+  std::cout << "netfilter, in the namespaces of --in (all without it), at PRE_ROUTING, LOCAL_IN, FORWARD, LOCAL_OUT "
                "and POST_ROUTING\n";
   for (const observe::NfSlot& slot : observe::nf_slots()) {
     std::cout << fmt::format("  nf:{:<27}priority {}\n", slot.name, slot.priority);
@@ -166,7 +176,8 @@ void add_trace(CLI::App& app, Program& program) {
       app.add_subcommand("trace", "Follow packets through the kernel: what changed, held or dropped them");
   command->add_option("FILTER", options->filter, "Which packets, in the language of tcpdump(8); all without it");
   add_word_option(*command, "--profile", options->profile, "Which hooks: a name (--list-hooks) or a file");
-  command->add_option("--probe", options->probes, "A hook; beside a profile one more (--list-hooks)");
+  command->add_option("--probe", options->probes, "A hook; beside a profile one more (--list-hooks)")
+      ->allow_extra_args(false);
   command->add_flag("--drops", options->drops, "Only where packets are dropped");
   add_word_option(
       *command, "--watch", options->watch,
@@ -182,6 +193,9 @@ void add_trace(CLI::App& app, Program& program) {
   command->add_option("--max-files", options->max_files, "With --rotate: how many files are kept");
   command->add_flag("--overwrite", options->overwrite, "With -o: replace a file of that name");
   add_word_option(*command, "--netns", options->netns, "Take packets up in this namespace, follow them everywhere");
+  command->add_option("--in", options->in, "Namespaces where programs of netfilter and tc go, and --nft's rules")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   add_word_option(*command, "--dev", options->device, "Where tc programs are attached (with tcx)");
   add_word_option(*command, "--for", options->duration, "How long; until Ctrl-C without it");
   command->add_option("--sample", options->sample, "Follow one flow in N")->check(CLI::Range(1U, 1U << 30U));

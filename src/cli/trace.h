@@ -44,6 +44,7 @@ struct TraceOptions {
   std::uint32_t max_files = 0;
   bool overwrite = false;
   std::string netns;
+  std::vector<std::string> in;  ///< namespaces where programs and rules of ours are put
   std::string device;
   std::string duration;
   std::uint32_t sample = 1;

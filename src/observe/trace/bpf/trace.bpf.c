@@ -38,8 +38,7 @@ SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(trace_netif_receive_skb, struct sk_buff* skb) {
   struct firing fired = {.hook = WEIR_HOOK_netif_receive_skb, .stage = STAGE_RX, .begins = true};
   place(&fired, skb->dev);
-  if (!follow(ctx, skb, &fired)) return 0;
-  set_received(skb);
+  if (follow(ctx, skb, &fired)) set_received(skb);
   return 0;
 }
 

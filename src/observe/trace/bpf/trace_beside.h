@@ -5,6 +5,8 @@
 
 #include "observe/trace/bpf/trace_follow.h"
 
+#define BESIDE_NS 500000
+
 /* The packet that is being received on this CPU, if it is followed. */
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -25,7 +27,8 @@ static __always_inline struct tracked* received_packet(void) {
   const __u64 skb = last ? *last : 0;
   struct tracked* entry = skb ? bpf_map_lookup_elem(&packets, &skb) : NULL;
   if (!entry || !entry->journey || !emit_events || entry->stage == STAGE_TX) return NULL;
-  return entry;
+  /* Long ago received, and this is something else that the CPU does since. */
+  return bpf_ktime_get_ns() - entry->seen_ns < BESIDE_NS ? entry : NULL;
 }
 
 /* The head of an event that is not the packet's own: what is known of it, and no more. */
@@ -137,27 +140,38 @@ static __always_inline bool is_for(const struct sock* sk, const struct tracked* 
   if (offset > sizeof(header) - sizeof(ports)) return false;
   if (bpf_probe_read_kernel(ports, sizeof(ports), (void*)(entry->head + entry->network_offset + offset)) != 0)
     return false;
-  return ports[0] == sk->__sk_common.skc_dport && ports[1] == bpf_htons(sk->__sk_common.skc_num) &&
+  const __be16 peer = sk->__sk_common.skc_dport; /* 0: a UDP socket that takes from everybody */
+  return (ports[0] == peer || peer == 0) && ports[1] == bpf_htons(sk->__sk_common.skc_num) &&
          weir_net_id(sk->__sk_common.skc_net.net) == entry->netns;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(trace_inet_sock_set_state, const struct sock* sk, const int before, const int after) {
-  const __u32 row = WEIR_HOOK_inet_sock_set_state;
+static __noinline int follow_socket(const struct sock* sk, __u16 hook, int result) {
+  const __u32 row = hook;
   struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
   if (!count) return 0;
-  add(&count->seen, row);
+  add(&count->seen, hook);
   struct tracked* entry = received_packet();
   if (!entry || !is_for(sk, entry)) {
-    add(&count->filtered, row);
+    add(&count->filtered, hook);
     return 0;
   }
   struct event_small* event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
   if (event) {
-    fill_beside(&event->head, entry, row, before << 8 | after);
+    fill_beside(&event->head, entry, hook, result);
     bpf_ringbuf_submit(event, wakeup_flags());
   }
-  account(count, row, event != NULL);
+  account(count, hook, event != NULL);
   __sync_fetch_and_add(&entry->sequence, 1);
   return 0;
+}
+
+/* A packet has been put into a socket's queue. */
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(trace_sk_data_ready, const struct sock* sk) {
+  return follow_socket(sk, WEIR_HOOK_sk_data_ready, 0);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(trace_inet_sock_set_state, const struct sock* sk, const int before, const int after) {
+  return follow_socket(sk, WEIR_HOOK_inet_sock_set_state, before << 8 | after);
 }

@@ -197,6 +197,7 @@ static __noinline int emit(void* ctx, const struct sk_buff* skb, const struct fi
   }
   entry->headers_hash = headers_hash;
   entry->ct_hash = ct_hash;
+  if (!count_paths) entry->seen_ns = now; /* else counting paths keeps it */
   return 1;
 lost:
   /* The next event that gets through says all again. */

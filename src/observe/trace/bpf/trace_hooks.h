@@ -26,7 +26,8 @@
   X(19, fib6_table_lookup, "fib6:fib6_table_lookup", 0)            \
   X(20, kfree_skb, "skb:kfree_skb", 1)                             \
   X(21, consume_skb, "skb:consume_skb", 0)                         \
-  X(22, inet_sock_set_state, "sock:inet_sock_set_state", 0)
+  X(22, inet_sock_set_state, "sock:inet_sock_set_state", 0)        \
+  X(23, sk_data_ready, "sock:sk_data_ready", 0)
 
 /* Numbers of the places where a program of ours sits in the path: 7 priorities at each of 5 hooks of netfilter. */
 #define WEIR_HOOK_NF 32
