@@ -80,7 +80,7 @@ static __noinline int follow_lookup(const struct lookup* lookup) {
   if (!count) return 0;
   add(&count->seen, lookup->hook);
   struct tracked* entry = received_packet();
-  if (!entry || !asks_for(lookup, entry)) {
+  if (!entry || entry->stage != STAGE_RX || !asks_for(lookup, entry)) {
     add(&count->filtered, lookup->hook);
     return 0;
   }
@@ -162,6 +162,7 @@ static __noinline int follow_socket(const struct sock* sk, __u16 hook, int resul
   }
   account(count, hook, event != NULL);
   __sync_fetch_and_add(&entry->sequence, 1);
+  entry->stage = STAGE_SOCKET; /* routes that are looked up from now on are those of the answer */
   return 0;
 }
 
