@@ -122,9 +122,9 @@ struct TraceEvent {
   std::uint64_t cgroup = 0;            ///< id of the cgroup of the packet's socket, 0: none
   std::string workload;                ///< name of who owns the packet at this hook, empty: unknown
   bool beside = false;  ///< about the packet, not of it (a route lookup): `skb` says nothing but its address
-  bool clone = false;                  ///< another sk_buff that shares the packet's data
-  bool first = false;                  ///< the journey begins here
-  bool last = false;                   ///< the packet is gone after this
+  bool clone = false;   ///< another sk_buff that shares the packet's data
+  bool first = false;   ///< the journey begins here
+  bool last = false;    ///< the packet is gone after this
   bool operator==(const TraceEvent&) const = default;
 };
 

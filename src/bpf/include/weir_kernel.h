@@ -124,7 +124,7 @@ struct sk_buff {
   __be16 protocol;
   __u8 tc_at_ingress : 1;
   unsigned int tail; /* sk_buff_data_t, as `end` */
-  unsigned int end; /* sk_buff_data_t: an offset on 64-bit kernels */
+  unsigned int end;  /* sk_buff_data_t: an offset on 64-bit kernels */
   unsigned char* head;
   unsigned char* data;
 };

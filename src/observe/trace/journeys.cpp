@@ -59,7 +59,8 @@ model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
   if (consumed) return model::JourneyEnd::consumed;
   const std::uint16_t last = events.back().hook.id;
   const std::string& name = events.back().hook.name;
-  if (last == WEIR_HOOK_tcp_probe || last == WEIR_HOOK_inet_sock_set_state || last == WEIR_HOOK_sk_data_ready || name.starts_with("nf:LOCAL_IN")) {
+  if (last == WEIR_HOOK_tcp_probe || last == WEIR_HOOK_inet_sock_set_state || last == WEIR_HOOK_sk_data_ready ||
+      name.starts_with("nf:LOCAL_IN")) {
     return model::JourneyEnd::arrived;
   }
   if (last == WEIR_HOOK_napi_gro_receive_entry || last == WEIR_HOOK_napi_gro_frags_entry) {

@@ -271,8 +271,9 @@ static __always_inline __u32 bucket_of(__u64 ns) {
  * before the next one: that is then known to hang on nothing, and not taken for a step from further back. */
 static __noinline int step_on_path(const struct firing* fired, struct tracked* entry, __u64 now) {
   const __u16 detail = fired->hook == WEIR_HOOK_kfree_skb ? (__u16)fired->result : 0;
-  const __u32 flags =
-      fired->is_clone ? WEIR_PATH_COPY : fired->is_first && entry->branch && entry->path ? WEIR_PATH_PART : 0;
+  const __u32 flags = fired->is_clone                                   ? WEIR_PATH_COPY
+                      : fired->is_first && entry->branch && entry->path ? WEIR_PATH_PART
+                                                                        : 0;
   const __u64 before = entry->path;
   __u64 key = (before ^ (fired->netns << 40 | (__u64)fired->ifindex << 16 | fired->hook)) * 0x9e3779b97f4a7c15ULL;
   key = (key ^ key >> 29 ^ (detail | flags << 16)) * 0xbf58476d1ce4e5b9ULL;
