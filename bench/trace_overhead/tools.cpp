@@ -101,18 +101,18 @@ Tool weir_tool(const std::filesystem::path& weir, const std::string& name, const
 
 Tool bpftrace_tool(const std::string& name, const std::string& what, const std::string& action, bool records) {
   // The last probe tells that the others are there: all are attached before timers are waited for.
-  return {
-      .name = name,
-      .what = what,
-      .script = fmt::format("{}exec bpftrace -o $D/said -e '\n"
-                            "tracepoint:net:net_dev_queue {{ {} }}\n"
-                            "tracepoint:net:netif_receive_skb {{ {} }}\n"
-                            "interval:ms:100 {{ if (!@ready) {{ @ready = 1; printf(\"at work\\n\"); }} }}' 2> $D/err",
-                            kTracefs, action, action),
-      .ready = "at work",
-      .has_programs = true,
-      .records = records,
-      .lost = lost_by_bpftrace};
+  return {.name = name,
+          .what = what,
+          .script = fmt::format(
+              "{}exec bpftrace -e '\n"
+              "tracepoint:net:net_dev_queue {{ {} }}\n"
+              "tracepoint:net:netif_receive_skb {{ {} }}\n"
+              "interval:ms:100 {{ if (!@ready) {{ @ready = 1; printf(\"at work\\n\"); }} }}' > $D/said 2> $D/err",
+              kTracefs, action, action),
+          .ready = "at work",
+          .has_programs = true,
+          .records = records,
+          .lost = lost_by_bpftrace};
 }
 
 }  // namespace
