@@ -39,7 +39,8 @@ std::string page_title(const TraceOptions& options, const observe::TraceRequest&
 void leave_out_what_is_beside(observe::HookChoice& hooks) {
   std::erase_if(hooks.tracepoints, [](std::uint16_t number) {
     const std::string name = observe::fixed_hook_name(number);
-    return name.starts_with("fib:") || name.starts_with("fib6:") || name == "sock:inet_sock_set_state";
+    return name.starts_with("fib:") || name.starts_with("fib6:") || name == "sock:inet_sock_set_state" ||
+           name == "sock:sk_data_ready";
   });
 }
 

@@ -49,8 +49,11 @@ static __always_inline void fill_beside(struct weir_trace_event* event, const st
   event->flags = WEIR_FLAG_BESIDE;
 }
 
+#define LOOPBACK_IFINDEX 1
+
 struct lookup {
   struct weir_trace_fib fib;
+  __u32 iif;
   __u16 hook;
   __u8 bytes; /* of an address */
 };
@@ -70,17 +73,30 @@ static __always_inline bool asks_for(const struct lookup* lookup, const struct t
   if (header[0] >> 4 != (lookup->bytes == 4 ? 4 : 6)) return false;
   const __u8* from = lookup->fib.source;
   const __u8* to = lookup->fib.destination;
-  return equal_bytes(to, destination, lookup->bytes) ||
+  /* A lookup for a packet to be sent comes from the loopback device: it may be of a like packet, elsewhere. */
+  const bool sends = lookup->iif == LOOPBACK_IFINDEX && entry->ifindex != LOOPBACK_IFINDEX;
+  return (!sends && equal_bytes(to, destination, lookup->bytes)) ||
          (equal_bytes(to, source, lookup->bytes) && equal_bytes(from, destination, lookup->bytes));
+}
+
+/* Counts a lookup; true when there is a packet that it may belong to. Most often there is none. */
+static __always_inline bool lookup_matters(__u16 hook) {
+  const __u32 row = hook;
+  struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
+  if (!count) return false;
+  add(&count->seen, hook);
+  const struct tracked* entry = received_packet();
+  if (entry && entry->stage == STAGE_RX) return true;
+  add(&count->filtered, hook);
+  return false;
 }
 
 static __noinline int follow_lookup(const struct lookup* lookup) {
   const __u32 row = lookup->hook;
   struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
   if (!count) return 0;
-  add(&count->seen, lookup->hook);
   struct tracked* entry = received_packet();
-  if (!entry || entry->stage != STAGE_RX || !asks_for(lookup, entry)) {
+  if (!entry || !asks_for(lookup, entry)) {
     add(&count->filtered, lookup->hook);
     return 0;
   }
@@ -106,7 +122,8 @@ static __always_inline void read_gateway(struct weir_trace_fib* fib, const struc
 SEC("tp_btf/fib_table_lookup")
 int BPF_PROG(trace_fib_table_lookup, __u32 table, const struct flowi4* flow, const struct fib_nh_common* next,
              int error) {
-  struct lookup lookup = {.hook = WEIR_HOOK_fib_table_lookup, .bytes = 4};
+  if (!lookup_matters(WEIR_HOOK_fib_table_lookup)) return 0;
+  struct lookup lookup = {.iif = flow->__fl_common.flowic_iif, .hook = WEIR_HOOK_fib_table_lookup, .bytes = 4};
   lookup.fib.table = table;
   lookup.fib.error = error;
   lookup.fib.family = AF_INET;
@@ -121,7 +138,8 @@ int BPF_PROG(trace_fib_table_lookup, __u32 table, const struct flowi4* flow, con
 SEC("tp_btf/fib6_table_lookup")
 int BPF_PROG(trace_fib6_table_lookup, const struct net* net, const struct fib6_result* found,
              const struct fib6_table* table, const struct flowi6* flow) {
-  struct lookup lookup = {.hook = WEIR_HOOK_fib6_table_lookup, .bytes = 16};
+  if (!lookup_matters(WEIR_HOOK_fib6_table_lookup)) return 0;
+  struct lookup lookup = {.iif = flow->__fl_common.flowic_iif, .hook = WEIR_HOOK_fib6_table_lookup, .bytes = 16};
   lookup.fib.table = table->tb6_id;
   lookup.fib.family = AF_INET6;
   bpf_probe_read_kernel(lookup.fib.source, 16, &flow->saddr);
