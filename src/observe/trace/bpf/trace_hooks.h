@@ -39,7 +39,7 @@
 #define WEIR_TRACE_HOOKS 1024
 
 enum weir_trace_hook {
-#define X(number, program, name, begins) WEIR_HOOK_##program = number,
+#define X(number, program, name, begins) WEIR_HOOK_##program = (number),
   WEIR_TRACEPOINTS(X)
 #undef X
 };
