@@ -145,19 +145,17 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
   if (!printer) return pass(std::move(printer));
   auto live = LiveNames::open(options.btf_path);
   if (!live) return pass(std::move(live));
-  const std::uint64_t begin = monotonic_ns();
   auto session = observe::TraceSession::start(request);
   if (!session) return pass(std::move(session));
+  const std::uint64_t begin = monotonic_ns();
   std::optional<observe::RulesMet> rules;
   if (options.nft) {
     auto started = observe::RulesMet::start(request.nf_namespaces, {});
     if (!started) return pass(std::move(started), "--nft");
     rules.emplace(*std::move(started));
   }
-  if (!options.view.json) {
-    fmt::print(stderr, "tracing at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
-    for (const std::string& note : session->notes()) fmt::print(stderr, "  without {}\n", note);
-  }
+  fmt::print(stderr, "tracing at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
+  for (const std::string& note : session->notes()) fmt::print(stderr, "  without {}\n", note);
   const observe::TraceNames names = (*live)->names(session->hooks());
   observe::JourneyBuilder builder;
   std::uint64_t broken = 0;

@@ -68,10 +68,8 @@ Result<Exit> trace_recording(const TraceOptions& options, const observe::TraceRe
                                     .hooks = session->hooks()};
   auto recorder = observe::TraceRecorder::create(options.output, *recording, info, names);
   if (!recorder) return pass(std::move(recorder), "-o");
-  if (!options.view.json) {
-    fmt::print(stderr, "tracing at {} hooks into {}{}\n", session->hooks().size(), options.output,
-               *duration ? "" : ", Ctrl-C ends it");
-  }
+  fmt::print(stderr, "tracing at {} hooks into {}{}\n", session->hooks().size(), options.output,
+             *duration ? "" : ", Ctrl-C ends it");
   std::optional<Error> broken;
   const auto visit = [&](std::span<const std::byte> record) {
     if (broken) return;

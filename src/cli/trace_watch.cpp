@@ -34,6 +34,7 @@ struct NamedChange {
 };
 
 std::string hook_of(const observe::TraceNames& names, std::uint16_t number) {
+  if (number == 0) return "before the first hook";
   const auto found = names.hooks.find(number);
   return found == names.hooks.end() ? fmt::format("hook#{}", number) : found->second;
 }
@@ -125,9 +126,7 @@ Result<Exit> trace_changes(const TraceOptions& options, observe::TraceRequest re
   const auto begin = std::chrono::steady_clock::now();
   auto session = observe::TraceSession::start(request);
   if (!session) return pass(std::move(session));
-  if (!options.view.json) {
-    fmt::print(stderr, "watching at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
-  }
+  fmt::print(stderr, "watching at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
   const auto nothing = [](std::span<const std::byte>) {};
   if (auto ran = run_session(*session, *duration, nothing, [] { return false; }); !ran) return pass(std::move(ran));
   auto summary = summary_of(*session, std::chrono::steady_clock::now() - begin);

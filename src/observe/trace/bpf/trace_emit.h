@@ -214,7 +214,7 @@ static __always_inline void count_change(const struct tracked* entry, const stru
                                .to_ifindex = fired->ifindex,
                                .before = entry->watched[field],
                                .after = after,
-                               .from_hook = entry->hook,
+                               .from_hook = fired->is_first ? 0 : entry->hook, /* 0: before any hook could look */
                                .to_hook = fired->hook,
                                .field = field};
   __u64* count = bpf_map_lookup_elem(&watch_changes, &key);
@@ -245,7 +245,12 @@ static __noinline int watch(const struct sk_buff* skb, const struct firing* fire
                                         [WEIR_WATCH_NETNS] = (__u32)fired->netns};
   for (int field = 0; field < WEIR_WATCH_FIELDS; ++field) {
     if (!(watch_mask & 1 << field)) continue;
-    if (!fired->is_first && now[field] != entry->watched[field]) count_change(entry, fired, field, now[field]);
+    /* What a packet begins with is news where it is something that somebody has set. */
+    const bool set_by_somebody = field == WEIR_WATCH_QUEUE_MAPPING || field == WEIR_WATCH_MARK ||
+                                 field == WEIR_WATCH_PRIORITY || field == WEIR_WATCH_VLAN;
+    if (now[field] != entry->watched[field] && (!fired->is_first || set_by_somebody)) {
+      count_change(entry, fired, field, now[field]);
+    }
     entry->watched[field] = now[field];
   }
   return 0;
