@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
@@ -90,6 +92,9 @@ class JourneyPrinter {
   std::uint64_t complete_ = 0;
   observe::StretchLatency latency_;
   std::map<std::string, std::uint64_t> unwanted_;  ///< events by hook
+  /// The last journeys that were shown: what a clone does much later is a second part of one, not another.
+  std::unordered_set<std::uint64_t> recent_;
+  std::deque<std::uint64_t> recent_order_;
 };
 
 /// Whether a journey is wanted: --where, --slower and the filter of what was recorded.

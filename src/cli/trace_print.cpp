@@ -19,6 +19,8 @@ namespace weir::cli {
 
 namespace {
 
+constexpr std::size_t kRecentJourneys = 65536;
+
 using Condition = std::function<bool(const model::Journey&)>;
 
 Result<Condition> slower_condition(const std::string& text) {
@@ -91,8 +93,15 @@ void JourneyPrinter::take(const model::Journey& journey) {
     }
     return;
   }
-  ++shown_;
-  complete_ += journey.complete() ? 1 : 0;
+  if (recent_.insert(journey.id).second) {
+    ++shown_;
+    complete_ += journey.complete() ? 1 : 0;
+    recent_order_.push_back(journey.id);
+    if (recent_order_.size() > kRecentJourneys) {
+      recent_.erase(recent_order_.front());
+      recent_order_.pop_front();
+    }
+  }
   if (view_.latency) {
     latency_.add(journey);
     return;

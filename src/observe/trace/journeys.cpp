@@ -46,27 +46,29 @@ void put_in_order(std::vector<model::TraceEvent>& events) {
 
 model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
   bool read = false;
-  bool consumed = false;
   bool dropped = false;
+  const model::TraceEvent* last = &events.front();
   for (const model::TraceEvent& event : events) {
     if (event.hook.id == WEIR_HOOK_skb_copy_datagram_iovec) read = true;
     if (event.hook.id == WEIR_HOOK_kfree_skb && event.last) dropped = true;
-    if (event.hook.id == WEIR_HOOK_consume_skb && event.last) consumed = true;
+    if (!event.beside || event.hook.id >= WEIR_HOOK_inet_sock_set_state) last = &event;
   }
   // A ping's reply is read from a raw socket by way of a clone, and the packet itself found no socket: that is no loss.
   if (read) return model::JourneyEnd::delivered;
   if (dropped) return model::JourneyEnd::dropped;
-  if (consumed) return model::JourneyEnd::consumed;
-  const std::uint16_t last = events.back().hook.id;
-  const std::string& name = events.back().hook.name;
-  if (last == WEIR_HOOK_tcp_probe || last == WEIR_HOOK_inet_sock_set_state || last == WEIR_HOOK_sk_data_ready ||
-      name.starts_with("nf:LOCAL_IN")) {
-    return model::JourneyEnd::arrived;
+  switch (last->hook.id) {
+    case WEIR_HOOK_consume_skb:
+      return model::JourneyEnd::consumed;
+    case WEIR_HOOK_tcp_probe:
+    case WEIR_HOOK_inet_sock_set_state:
+    case WEIR_HOOK_sk_data_ready:
+      return model::JourneyEnd::arrived;
+    case WEIR_HOOK_napi_gro_receive_entry:
+    case WEIR_HOOK_napi_gro_frags_entry:
+      return model::JourneyEnd::merged;
+    default:
+      return last->hook.name.starts_with("nf:LOCAL_IN") ? model::JourneyEnd::arrived : model::JourneyEnd::unknown;
   }
-  if (last == WEIR_HOOK_napi_gro_receive_entry || last == WEIR_HOOK_napi_gro_frags_entry) {
-    return model::JourneyEnd::merged;
-  }
-  return model::JourneyEnd::unknown;
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ struct TraceSession::Parts {
   Visitor visit;
   std::chrono::steady_clock::time_point cooled = std::chrono::steady_clock::now();
   int cold_half = 0;
-  std::map<std::uint16_t, std::uint64_t> missed;  ///< as of stop()
+  std::map<std::uint16_t, std::uint64_t> missed_before;  ///< until all programs were attached
+  std::map<std::uint16_t, std::uint64_t> missed;         ///< as of stop()
 };
 
 TraceSession::TraceSession(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -102,6 +103,7 @@ Result<TraceSession> TraceSession::start(const TraceRequest& request) {
                                              .ring = std::nullopt,
                                              .attached = std::move(attached),
                                              .visit = {},
+                                             .missed_before = {},
                                              .missed = {}});
   auto ring = bpf::RingHandle::open(bpf_map__fd(parts->skeleton->maps.events),
                                     [raw = parts.get()](const void* record, std::size_t bytes) {
@@ -113,6 +115,8 @@ Result<TraceSession> TraceSession::start(const TraceRequest& request) {
   if (auto done = attach::attach_programs(parts->skeleton.get(), request, parts->attached); !done) {
     return pass(std::move(done));
   }
+  for (const auto& [number, fd] : parts->attached.tracepoint_fds) parts->missed_before[number] = missed_firings(fd);
+  parts->skeleton->bss->running = true;
   return TraceSession(std::move(parts));
 }
 
@@ -140,6 +144,7 @@ Result<std::size_t> TraceSession::poll(std::chrono::milliseconds timeout, const 
 }
 
 void TraceSession::stop() {
+  parts_->skeleton->bss->running = false;
   for (const auto& [number, fd] : parts_->attached.tracepoint_fds) parts_->missed[number] = missed_firings(fd);
   parts_->attached.tracepoint_fds.clear();
   parts_->attached.links.clear();
@@ -162,6 +167,8 @@ Result<std::map<std::uint16_t, model::HookAccount>> TraceSession::accounts() con
     const auto kept = parts_->missed.find(number);
     std::uint64_t missed = kept == parts_->missed.end() ? 0 : kept->second;
     if (fd != parts_->attached.tracepoint_fds.end()) missed = missed_firings(fd->second);
+    const auto before = parts_->missed_before.find(number);
+    missed -= std::min(missed, before == parts_->missed_before.end() ? 0 : before->second);
     sum.seen += missed;
     sum.lost += missed;
     accounts[number] = sum;

@@ -147,6 +147,7 @@ int BPF_PROG(trace_kfree_skb, struct sk_buff* skb, void* location) {
 SEC("tp_btf/consume_skb")
 int BPF_PROG(trace_consume_skb, struct sk_buff* skb) {
   struct firing fired = {.hook = WEIR_HOOK_consume_skb, .last = true};
+  fired.outlived = BPF_CORE_READ_BITFIELD(skb, cloned);
   place_at_end(&fired, skb);
   return follow(ctx, skb, &fired), 0;
 }

@@ -82,6 +82,7 @@ static __always_inline bool asks_for(const struct lookup* lookup, const struct t
 /* Counts a lookup; true when there is a packet that it may belong to. Most often there is none. */
 static __always_inline bool lookup_matters(__u16 hook) {
   const __u32 row = hook;
+  if (!running) return false;
   struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
   if (!count) return false;
   add(&count->seen, hook);
@@ -165,6 +166,7 @@ static __always_inline bool is_for(const struct sock* sk, const struct tracked* 
 
 static __noinline int follow_socket(const struct sock* sk, __u16 hook, int result) {
   const __u32 row = hook;
+  if (!running) return 0;
   struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
   if (!count) return 0;
   add(&count->seen, hook);

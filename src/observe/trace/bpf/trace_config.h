@@ -36,6 +36,9 @@ struct {
   __type(value, struct weir_path_node);
 } path_nodes SEC(".maps");
 
+/* Programs come and go one after the other; all see packets from the same moment to the same moment. */
+bool running;
+
 /* Aggregates that did not fit: 0 changes, 1 places. */
 __u64 aggregates_lost[2];
 
@@ -49,6 +52,7 @@ struct firing {
   __u8 stage;  /* enum stage */
   bool begins; /* the filter is asked */
   bool last;
+  bool outlived;    /* by a clone: not the end of the packet */
   bool placed;      /* netns and ifindex are the hook's own, else the packet's last ones are better */
   bool maybe_known; /* followed already, if what stands at its address is it */
   bool wanted;      /* the filter has been asked, and wants it */

@@ -92,7 +92,8 @@ static __always_inline void fill_head(struct weir_trace_event* event, const stru
   event->vlan_tci = tagged ? skb->vlan_tci : 0;
   event->ip_summed = BPF_CORE_READ_BITFIELD(skb, ip_summed);
   event->flags = (fired->is_first ? WEIR_FLAG_FIRST : 0) | (fired->is_origin ? WEIR_FLAG_ORIGIN : 0) |
-                 (fired->is_clone ? WEIR_FLAG_CLONE : 0) | (fired->last && !fired->is_clone ? WEIR_FLAG_LAST : 0) |
+                 (fired->is_clone ? WEIR_FLAG_CLONE : 0) |
+                 (fired->last && !fired->is_clone && !fired->outlived ? WEIR_FLAG_LAST : 0) |
                  (tagged ? WEIR_FLAG_VLAN : 0);
   __builtin_memset(event->pad, 0, sizeof(event->pad));
 }
@@ -306,6 +307,6 @@ static __noinline int step_on_path(const struct firing* fired, struct tracked* e
   __sync_fetch_and_add(&node->sum_ns, took);
   if (took > node->max_ns) node->max_ns = took;
   __sync_fetch_and_add(&node->buckets[bucket_of(took) & (WEIR_PATH_BUCKETS - 1)], 1);
-  if (fired->last && !fired->is_clone) __sync_fetch_and_add(&node->ends, 1);
+  if (fired->last && !fired->is_clone && !fired->outlived) __sync_fetch_and_add(&node->ends, 1);
   return 1;
 }

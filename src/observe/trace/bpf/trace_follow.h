@@ -96,13 +96,24 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
   return taken;
 }
 
+#define HANDED_OVER_NS 200000
+
+/* Whether the packet of the entry can have come here: into another namespace it comes by leaving a device there and
+ * being received by one here, or is handed over by a program of tc at once (bpf_redirect_peer()). */
+static __always_inline bool can_be_here(const struct tracked* entry, const struct firing* fired) {
+  if (!fired->placed || entry->netns == fired->netns) return true;
+  if (fired->stage == STAGE_RX && entry->stage == STAGE_TX) return true;
+  return entry->hook == WEIR_HOOK_netif_receive_skb && bpf_ktime_get_ns() - entry->seen_ns < HANDED_OVER_NS;
+}
+
 /* The packet's entry, if it is followed already: by its sk_buff, or as a clone by its data. */
 static __always_inline struct tracked* find(const struct sk_buff* skb, const struct view* view, struct firing* fired) {
   const __u64 address = (__u64)skb;
   const __u64 head = view->head;
   struct tracked* entry = bpf_map_lookup_elem(&packets, &address);
   if (entry) {
-    if (!still_same(entry, skb, view) || begins_anew(entry, skb, fired->hook, fired->stage, fired->ifindex)) {
+    if (!can_be_here(entry, fired) || !still_same(entry, skb, view) ||
+        begins_anew(entry, skb, fired->hook, fired->stage, fired->ifindex)) {
       forget(entry);
       return NULL;
     }
@@ -119,7 +130,7 @@ static __always_inline struct tracked* find(const struct sk_buff* skb, const str
   if (!original) return NULL;
   const __u64 key = *original;
   entry = bpf_map_lookup_elem(&packets, &key);
-  if (!entry || entry->head != head || !still_same(entry, skb, view)) return NULL;
+  if (!entry || entry->head != head || !can_be_here(entry, fired) || !still_same(entry, skb, view)) return NULL;
   if (begins_anew(entry, skb, fired->hook, fired->stage, fired->ifindex)) {
     forget(entry);
     return NULL;
@@ -159,9 +170,48 @@ static __always_inline void report(void* ctx, const struct sk_buff* skb, struct 
 }
 
 /* What becomes of a packet that is followed already, may be, or is to be from here on. */
+#define HEIR_NS 100000
+
+static __always_inline void leave_heir(const struct tracked* entry) {
+  const __u32 only = 0;
+  struct heir* heir = bpf_map_lookup_elem(&heirs, &only);
+  if (!heir) return;
+  heir->skb = entry->skb;
+  heir->freed_ns = bpf_ktime_get_ns();
+  if (!heirs_known) heirs_known = true;
+}
+
+/* The entry of the packet that this one was copied from, made its own. */
+static __noinline struct tracked* inherit(const struct sk_buff* skb, const struct firing* fired,
+                                          const struct view* view) {
+  const __u32 only = 0;
+  struct heir* heir = bpf_map_lookup_elem(&heirs, &only);
+  if (!heir || !heir->skb || bpf_ktime_get_ns() - heir->freed_ns > HEIR_NS) return NULL;
+  const __u64 before = heir->skb;
+  struct tracked* old = bpf_map_lookup_elem(&packets, &before);
+  if (!old || old->skb != before || !can_be_here(old, fired)) return NULL;
+  if (begins_anew(old, skb, fired->hook, fired->stage, fired->ifindex)) return NULL;
+  struct fingerprint print;
+  fingerprint_at(view->network, view->captured - (__u32)(view->network - view->start), &print);
+  if (!print.header || print.header != old->print.header || !parts_agree(print.payload, old->print.payload))
+    return NULL;
+  struct tracked entry = *old;
+  entry.skb = (__u64)skb;
+  entry.head = view->head;
+  entry.network_offset = view->network_offset;
+  heir->skb = 0;
+  forget(old);
+  bpf_map_update_elem(&packets, &entry.skb, &entry, BPF_ANY);
+  bpf_map_update_elem(&packets_by_head, &entry.head, &entry.skb, BPF_ANY);
+  set_hot(low_half(skb));
+  set_hot((__u32)entry.head);
+  return bpf_map_lookup_elem(&packets, &entry.skb);
+}
+
 static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing* fired, const struct view* view,
                             struct weir_trace_count* count) {
   struct tracked* entry = fired->maybe_known ? find(skb, view, fired) : NULL;
+  if (!entry && heirs_known && fired->begins) entry = inherit(skb, fired, view);
   if (!entry) entry = take_up(skb, fired, view, count);
   if (!entry) return 0;
   if (!entry->journey) {
@@ -175,8 +225,12 @@ static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing*
       if (size && skb->hash) adopt(segment_key(skb, fired->netns, fired->ifindex), entry);
     }
   }
-  /* A clone may still be on its way to a raw socket; its data is what it is known by. */
-  if (fired->last && !fired->is_clone && !BPF_CORE_READ_BITFIELD(skb, cloned)) forget(entry);
+  if (!fired->last || fired->is_clone) return 1;
+  /* A clone may still be on its way, to a raw socket or in its place; its data is what it is known by. */
+  if (!BPF_CORE_READ_BITFIELD(skb, cloned))
+    forget(entry);
+  else if (entry->stage != STAGE_SOCKET)
+    leave_heir(entry);
   return 1;
 }
 
@@ -184,6 +238,7 @@ static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing*
  * trace which waits for a rare packet does here. */
 static __always_inline int follow(void* ctx, const struct sk_buff* skb, struct firing* fired) {
   const __u32 row = fired->hook;
+  if (!running) return 0;
   struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
   if (!count) return 0;
   add(&count->seen, fired->hook);
@@ -195,7 +250,7 @@ static __always_inline int follow(void* ctx, const struct sk_buff* skb, struct f
     add(&count->filtered, fired->hook);
     return 0;
   }
-  if (!fired->maybe_known && !parents_known) {
+  if (!fired->maybe_known && !parents_known && !heirs_known) {
     fired->wanted = is_wanted(fired, &view);
     if (!fired->wanted) {
       add(&count->filtered, fired->hook);

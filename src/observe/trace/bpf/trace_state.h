@@ -61,6 +61,21 @@ struct {
   __type(value, struct parent);
 } parents SEC(".maps");
 
+/* The packet that was last freed on this CPU while a copy of it lived: skb_expand_head() makes one with room for a
+ * larger header, which is the packet from then on. */
+struct heir {
+  __u64 skb;
+  __u64 freed_ns;
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct heir);
+} heirs SEC(".maps");
+
+bool heirs_known;
 bool parents_known; /* nothing to look for while there are none */
 
 struct {

@@ -121,7 +121,7 @@ static __noinline int fingerprint_at(__u64 network, __u32 captured, struct finge
     const bool later_fragment = (bytes[6] & 0x1f) != 0 || bytes[7] != 0;
     if (header == 20 && !later_fragment && size >= 36) fingerprint_l4(print, bytes[9], bytes + 20);
   } else if (version == 6) {
-    print->header = mix(2, bytes[6]);
+    print->header = mix(mix(2, bytes[6]), word_at(bytes) & bpf_htonl(0xfffff)); /* the flow label */
     /* An extension header is told by its own first words: a fragment's identification is among them. */
     if (bytes[6] == 6 || bytes[6] == 17 || bytes[6] == 58) {
       if (size >= 56) fingerprint_l4(print, bytes[6], bytes + 40);
