@@ -70,7 +70,8 @@ class TraceCommand : public ::testing::Test {
   Outcome traced(std::vector<std::string> arguments, Body&& body) {
     arguments.insert(arguments.begin(), {WEIR_BINARY, "trace"});
     test::Process process(arguments);
-    EXPECT_TRUE(test::eventually([&] { return process.err().contains("tracing at"); }, std::chrono::seconds(60))) << process.err();
+    EXPECT_TRUE(test::eventually([&] { return process.err().contains("tracing at"); }, std::chrono::seconds(60)))
+        << process.err();
     body();
     process.signal(SIGINT);
     return process.wait();
@@ -91,7 +92,7 @@ class TraceCommandV6 : public TraceCommand {
   TraceCommandV6() { family_ = lab::Family::v6; }
 };
 
-/// Echo id and sequence number of each request journey that begins in the pod, which must be the same at each event.
+/// Type and sequence number of each request journey that begins in the pod, which must be the same at each event.
 std::vector<std::pair<int, int>> echoes(const Seen& seen, const std::string& pod) {
   std::vector<std::pair<int, int>> all;
   for (const auto& [id, events] : seen.journeys) {
@@ -100,9 +101,10 @@ std::vector<std::pair<int, int>> echoes(const Seen& seen, const std::string& pod
     for (const json& event : events) {
       const json& packet = event["packet"];
       if (packet.is_null() || !packet.contains("icmp") || !packet["icmp"].contains("seq")) continue;
-      own.emplace(0, packet["icmp"]["seq"].get<int>());
+      own.emplace(packet["icmp"]["type"].get<int>(), packet["icmp"]["seq"].get<int>());
     }
-    EXPECT_EQ(own.size(), 1U) << id << ": another packet was glued to it";
+    EXPECT_LE(own.size(), 1U) << id << ": another packet was glued to it";
+    if (own.empty() || own.begin()->first != 8) continue;  // an answer
     all.insert(all.end(), own.begin(), own.end());
   }
   return all;
@@ -170,8 +172,7 @@ TEST_F(TraceCommandV6, FollowsPacketsWithExtensionHeaders) {
       "s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, bytes([0, 0, 1, 4, 0, 0, 0, 0]))\n"
       "for i in range(5): s.sendto(b'weir', ('" +
       vip_ + "', 4711))\n";
-  const Outcome outcome = traced({"--json", "--netns", lab_->netns("pod"), "ip6 protochain 17 or ip6[6] == 60"}, [] {});
-  EXPECT_EQ(outcome.code, 2);  // protochain is a loop
+  EXPECT_EQ(test::run_weir({"trace", "--for", "1s", "ip6 protochain 17"}).code, 2);  // a loop
   const Outcome followed = traced({"--json", "--netns", lab_->netns("pod"), "ip6[6] == 60"}, [&] {
     EXPECT_EQ(in("pod", {"python3", "-c", send}).code, 0);
   });
@@ -303,7 +304,7 @@ TEST_F(TraceCommand, SaysHowFarItGotOnAFullDisk) {
   const Outcome outcome = test::run({"unshare", "-m", "sh", "-c", script});
   EXPECT_THAT(outcome.out, HasSubstr("code 1"));
   EXPECT_THAT(outcome.err, HasSubstr("records"));
-  EXPECT_THAT(outcome.out, HasSubstr("seen"));
+  EXPECT_THAT(outcome.out, HasSubstr("was not closed"));
 }
 
 TEST(TraceErrors, AreOneClearLine) {
@@ -318,7 +319,7 @@ TEST(TraceErrors, AreOneClearLine) {
       {{"trace", "--where", "queue_maping == 1"}, 2, "queue_mapping"},
       {{"trace", "--where", "len <"}, 2, "--where"},
       {{"trace", "--probe", "net_dev_quee"}, 2, "did you mean net:net_dev_queue?"},
-      {{"trace", "--probe", "nf:dant"}, 2, "did you mean dnat?"},
+      {{"trace", "--probe", "nf:dant"}, 2, "did you mean dnat"},
       {{"trace", "--watch", "queue_maping"}, 2, "did you mean queue_mapping?"},
       {{"trace", "--profile", "genric"}, 2, "did you mean generic?"},
       {{"trace", "--profile", "/nonexistent.json"}, 1, "/nonexistent.json"},
