@@ -8,6 +8,7 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/text.h"
@@ -104,11 +105,15 @@ int main(int argc, char** argv) {
     fmt::print("{}", app.help());
     return static_cast<int>(Exit::usage);
   }
-  auto result = program.action();
+  const weir::Error unwritten{Errc::failed, "the output could not be written whole", "is the disk full?", 0};
+  weir::Result<Exit> result = Exit::failed;
+  try {
+    result = program.action();
+  } catch (const std::system_error&) {  // what fmt::print() throws when a write fails
+    return report(unwritten);
+  }
   if (!result) return report(result.error());
   // A verdict that did not arrive is no success: the disk of a redirection may be full.
-  if (!std::cout.flush() || std::fflush(stdout) != 0) {
-    return report({Errc::failed, "the output could not be written whole", "is the disk full?", 0});
-  }
+  if (!std::cout.flush() || std::fflush(stdout) != 0) return report(unwritten);
   return static_cast<int>(*result);
 }
