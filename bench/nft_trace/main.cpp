@@ -19,7 +19,7 @@
 
 namespace {
 
-using namespace weir;
+using namespace weir;  // NOLINT(google-build-using-namespace): a program, not a header
 using observe::NftTraceMessage;
 using observe::NftTraceOptions;
 using observe::NftTraceReader;

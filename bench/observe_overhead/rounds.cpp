@@ -153,8 +153,9 @@ Result<void> measure_variant(const ForwardNetwork& network, const Variant& varia
   if (!cost) return pass(std::move(cost));
   series.ns_per_packet.push_back(*cost);
   if (reader >= 0) {
-    const auto packets = static_cast<double>(plan.packets + plan.packets / 16);  // with those that warm up
-    series.reader_ns.push_back(static_cast<double>(process_cpu_ns(reader) - reader_before) / packets);
+    const auto packets = plan.packets + plan.packets / 16;  // with those that warm up
+    series.reader_ns.push_back(static_cast<double>(process_cpu_ns(reader) - reader_before) /
+                               static_cast<double>(packets));
   }
   if (!variant.holder) return {};
   return measure_runs(network, variant, owner->get(), plan, series);

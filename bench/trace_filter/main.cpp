@@ -18,7 +18,7 @@
 
 namespace {
 
-using namespace weir;
+using namespace weir;  // NOLINT(google-build-using-namespace): a program, not a header
 
 constexpr int kRounds = 9;
 constexpr int kRuns = 500'000;

@@ -36,8 +36,8 @@ class [[nodiscard]] Skeleton {
     return Skeleton(raw);
   }
 
-  /// Like open(), for an image that was changed: `prepare(T&)` makes the skeleton inside the zeroed object, points it to
-  /// the image and returns 0 or an errno. The image must live until load() has returned.
+  /// Like open(), for an image that was changed: `prepare(T&)` makes the skeleton inside the zeroed object, points it
+  /// to the image and returns 0 or an errno. The image must live until load() has returned.
   template <class Prepare>
   static Result<Skeleton> open_image(Prepare&& prepare, const std::string& btf_path = {}) {
     LogCapture log;
