@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "bpftrace.h"
 #include "empty_programs.h"
+#include "exit_code.h"
 #include "observe/dataplane/dataplane.h"
 #include "report.h"
 #include "sys/signal.h"
@@ -95,18 +96,6 @@ Result<Report> run(const Plan& plan, const sys::StopSignal& stop) {
   if (!series) return pass(std::move(series));
   report.series = *std::move(series);
   return report;
-}
-
-int exit_code(const Error& error) {
-  switch (error.code) {
-    case Errc::usage:
-      return 2;
-    case Errc::unsupported:
-    case Errc::permission:
-      return 3;
-    default:
-      return 1;
-  }
 }
 
 int main_of(int argc, char** argv) {

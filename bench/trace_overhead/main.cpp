@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "empty_programs.h"
+#include "exit_code.h"
 #include "observe/trace/session.h"
 #include "sys/signal.h"
 #include "tools.h"
@@ -141,18 +142,6 @@ Result<TraceReport> run(const Options& options, const sys::StopSignal& stop) {
   if (!lossless) return pass(std::move(lossless));
   report.lossless = *std::move(lossless);
   return report;
-}
-
-int exit_code(const Error& error) {
-  switch (error.code) {
-    case Errc::usage:
-      return 2;
-    case Errc::unsupported:
-    case Errc::permission:
-      return 3;
-    default:
-      return 1;
-  }
 }
 
 int main_of(int argc, char** argv) {

@@ -164,15 +164,15 @@ void write_event(JsonWriter& to, const TraceEvent& event, const Packet* packet, 
   write_stack(to, event.stack);
 }
 
-Json account_json(const HookAccount& account) {
+}  // namespace
+
+Json to_json(const HookAccount& account) {
   return {{"seen", account.seen},
           {"emitted", account.emitted},
           {"filtered", account.filtered},
           {"sampled_out", account.sampled_out},
           {"lost", account.lost}};
 }
-
-}  // namespace
 
 std::string journey_text(std::uint64_t journey) {
   return fmt::format("{:016x}", journey);
@@ -198,12 +198,12 @@ Json to_json(const Packet& packet) {
 
 Json to_json(const TraceSummary& summary) {
   Json json{{"schema", "weir.trace_summary/1"}};
-  json.update(account_json(summary.total()));
+  json.update(to_json(summary.total()));
   json["journeys"] = summary.journeys;
   json["journeys_complete"] = summary.journeys_complete;
   json["duration_ns"] = summary.duration_ns;
   Json hooks = Json::object();
-  for (const auto& [name, account] : summary.hooks) hooks[name] = account_json(account);
+  for (const auto& [name, account] : summary.hooks) hooks[name] = to_json(account);
   json["hooks"] = hooks;
   json["notes"] = summary.notes;
   return json;

@@ -63,6 +63,9 @@ std::string event_line(const TraceEvent& event, const Packet* packet, const Fiel
 nlohmann::ordered_json to_json(const TraceEvent& event, const Packet* packet, const FieldChanges& changes,
                                std::chrono::nanoseconds wall_clock_offset);
 
+/// The books of a hook, as in "weir.trace_summary/1" and in recordings.
+nlohmann::ordered_json to_json(const HookAccount& account);
+
 /// "weir.trace_summary/1".
 nlohmann::ordered_json to_json(const TraceSummary& summary);
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "model/trace_json.h"
 #include "observe/trace/record/reader.h"
 
 namespace weir::observe {
@@ -22,14 +23,6 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 
 std::uint16_t number_of(RecordType type) {
   return static_cast<std::uint16_t>(type);
-}
-
-nlohmann::ordered_json account_json(const model::HookAccount& account) {
-  return {{"seen", account.seen},
-          {"emitted", account.emitted},
-          {"filtered", account.filtered},
-          {"sampled_out", account.sampled_out},
-          {"lost", account.lost}};
 }
 
 nlohmann::ordered_json info_json(const RecordingInfo& info) {
@@ -97,7 +90,7 @@ Result<void> TraceRecorder::add(std::span<const std::byte> record) {
 
 Result<void> TraceRecorder::close(const model::TraceSummary& summary) {
   nlohmann::ordered_json document{{"duration_ns", summary.duration_ns}};
-  for (const auto& [name, account] : summary.hooks) document["hooks"][name] = account_json(account);
+  for (const auto& [name, account] : summary.hooks) document["hooks"][name] = model::to_json(account);
   document["notes"] = summary.notes;
   if (auto written = writer_.append(number_of(RecordType::summary), bytes_of(dump(document))); !written) return written;
   return writer_.close();

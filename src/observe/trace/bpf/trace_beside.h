@@ -45,7 +45,6 @@ static __always_inline void fill_beside(struct weir_trace_event* event, const st
   event->hook = hook;
   event->branch = entry->branch;
   event->result = result;
-  event->sections = 0;
   event->flags = WEIR_FLAG_BESIDE;
 }
 

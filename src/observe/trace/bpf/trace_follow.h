@@ -59,6 +59,15 @@ static __always_inline bool is_wanted(const struct firing* fired, const struct v
   return fired->begins && (!only_netns || fired->netns == only_netns) && passes_filter(view);
 }
 
+/* Makes the packet known by both its addresses; NULL when another CPU took its place at once. */
+static __always_inline struct tracked* put(const struct tracked* entry, const struct sk_buff* skb) {
+  bpf_map_update_elem(&packets, &entry->skb, entry, BPF_ANY);
+  bpf_map_update_elem(&packets_by_head, &entry->head, &entry->skb, BPF_ANY);
+  set_hot(low_half(skb));
+  set_hot((__u32)entry->head);
+  return bpf_map_lookup_elem(&packets, &entry->skb);
+}
+
 /* Takes a packet up, if it is wanted: NULL with the account of why not. */
 static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firing* fired, const struct view* view,
                                           struct weir_trace_count* count) {
@@ -87,12 +96,8 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
   if (!kin && entry.journey) adopt(fragment_key(view), &entry);
   fired->is_first = true;
   fired->is_origin = fired->stage == STAGE_TX ? skb->skb_iif == 0 : fired->begins && fired->hook != WEIR_HOOK_kfree_skb;
-  bpf_map_update_elem(&packets, &entry.skb, &entry, BPF_ANY);
-  bpf_map_update_elem(&packets_by_head, &entry.head, &entry.skb, BPF_ANY);
-  set_hot(low_half(skb));
-  set_hot((__u32)entry.head);
-  struct tracked* taken = bpf_map_lookup_elem(&packets, &entry.skb);
-  if (!taken) add(&count->lost, fired->hook); /* another CPU took its place at once */
+  struct tracked* taken = put(&entry, skb);
+  if (!taken) add(&count->lost, fired->hook);
   return taken;
 }
 
@@ -169,7 +174,6 @@ static __always_inline void report(void* ctx, const struct sk_buff* skb, struct 
   if (fired->stage) entry->stage = fired->stage;
 }
 
-/* What becomes of a packet that is followed already, may be, or is to be from here on. */
 #define HEIR_NS 100000
 
 static __always_inline void leave_heir(const struct tracked* entry) {
@@ -201,13 +205,10 @@ static __noinline struct tracked* inherit(const struct sk_buff* skb, const struc
   entry.network_offset = view->network_offset;
   heir->skb = 0;
   forget(old);
-  bpf_map_update_elem(&packets, &entry.skb, &entry, BPF_ANY);
-  bpf_map_update_elem(&packets_by_head, &entry.head, &entry.skb, BPF_ANY);
-  set_hot(low_half(skb));
-  set_hot((__u32)entry.head);
-  return bpf_map_lookup_elem(&packets, &entry.skb);
+  return put(&entry, skb);
 }
 
+/* What becomes of a packet that is followed already, may be, or is to be from here on. */
 static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing* fired, const struct view* view,
                             struct weir_trace_count* count) {
   struct tracked* entry = fired->maybe_known ? find(skb, view, fired) : NULL;
