@@ -180,7 +180,12 @@ std::string render_summary(const model::TraceSummary& summary, bool verbose) {
     text += fmt::format("  {:<32} seen {} emitted {} filtered {} sampled out {} lost {}\n", name, account.seen,
                         account.emitted, account.filtered, account.sampled_out, account.lost);
   }
-  if (total.lost != 0) text += "  next: a narrower filter, --sample N, or a larger --ring\n";
+  if (total.missed != 0) {
+    text += fmt::format(
+        "  {} of the lost came while the same program was interrupted on their CPU, where the kernel leaves them out\n",
+        total.missed);
+  }
+  if (total.lost > total.missed) text += "  next: a narrower filter, --sample N, or a larger --ring\n";
   for (const std::string& note : summary.notes) text += "  note: " + note + '\n';
   return text;
 }

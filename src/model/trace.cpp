@@ -26,6 +26,7 @@ HookAccount& HookAccount::operator+=(const HookAccount& other) {
   filtered += other.filtered;
   sampled_out += other.sampled_out;
   lost += other.lost;
+  missed += other.missed;
   return *this;
 }
 

@@ -157,6 +157,9 @@ struct HookAccount {
   std::uint64_t filtered = 0;
   std::uint64_t sampled_out = 0;
   std::uint64_t lost = 0;
+  /// Those of `lost` that the kernel left out, because the same program was interrupted on that CPU (recursion_misses):
+  /// a larger ring does not help, and their packet is not known.
+  std::uint64_t missed = 0;
   HookAccount& operator+=(const HookAccount& other);
   [[nodiscard]] bool balanced() const { return seen == emitted + filtered + sampled_out + lost; }
   bool operator==(const HookAccount&) const = default;

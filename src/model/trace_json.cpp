@@ -167,11 +167,9 @@ void write_event(JsonWriter& to, const TraceEvent& event, const Packet* packet, 
 }  // namespace
 
 Json to_json(const HookAccount& account) {
-  return {{"seen", account.seen},
-          {"emitted", account.emitted},
-          {"filtered", account.filtered},
-          {"sampled_out", account.sampled_out},
-          {"lost", account.lost}};
+  return {{"seen", account.seen},         {"emitted", account.emitted},
+          {"filtered", account.filtered}, {"sampled_out", account.sampled_out},
+          {"lost", account.lost},         {"missed", account.missed}};
 }
 
 std::string journey_text(std::uint64_t journey) {

@@ -53,6 +53,12 @@ void expect_balanced(const json& account) {
       << account.dump();
 }
 
+/// No event found the ring full; of firings that the kernel itself leaves out while a program is interrupted, few.
+void expect_room_for_all(const json& summary) {
+  EXPECT_EQ(summary["lost"], summary["missed"]) << summary.dump();
+  EXPECT_LE(summary["missed"].get<std::uint64_t>() * 1000, summary["seen"].get<std::uint64_t>()) << summary.dump();
+}
+
 void expect_books(const Traced& traced) {
   ASSERT_FALSE(traced.summary.is_null()) << traced.err;
   expect_balanced(traced.summary);
@@ -198,7 +204,7 @@ TEST_P(Journeys, AreAsWritten) {
     const Traced traced = trace(arguments);
     expect_books(traced);
     const std::uint64_t end_ns = last_time(traced);
-    EXPECT_EQ(traced.summary["lost"], 0);
+    expect_room_for_all(traced.summary);
     for (const ExpectedJourney* expected : expected_here) {
       SCOPED_TRACE(std::string(GetParam().scenario) + " " + expected->name);
       std::size_t seen = 0;

@@ -138,16 +138,17 @@ TEST(TraceJson, IsSoundWhateverNamesHold) {
 
 TEST(TraceJson, KeepsTheBooks) {
   TraceSummary summary;
-  summary.hooks["a"] = {10, 5, 3, 1, 1};
-  summary.hooks["b"] = {20, 20, 0, 0, 0};
+  summary.hooks["a"] = {10, 5, 3, 1, 1, 1};
+  summary.hooks["b"] = {20, 20, 0, 0, 0, 0};
   summary.journeys = 9;
   summary.journeys_complete = 8;
   summary.notes = {"no kprobes"};
   const Json json = to_json(summary);
-  EXPECT_THAT(keys(json), ElementsAre("schema", "seen", "emitted", "filtered", "sampled_out", "lost", "journeys",
-                                      "journeys_complete", "duration_ns", "hooks", "notes"));
+  EXPECT_THAT(keys(json), ElementsAre("schema", "seen", "emitted", "filtered", "sampled_out", "lost", "missed",
+                                      "journeys", "journeys_complete", "duration_ns", "hooks", "notes"));
   EXPECT_EQ(json["seen"], 30);
   EXPECT_EQ(json["hooks"]["a"]["lost"], 1);
+  EXPECT_EQ(json["missed"], 1);
   EXPECT_EQ(json["notes"][0], "no kprobes");
 }
 

@@ -140,7 +140,8 @@ void TraceReplay::State::take_summary(const nlohmann::json& document) {
                            .emitted = account.value("emitted", std::uint64_t{0}),
                            .filtered = account.value("filtered", std::uint64_t{0}),
                            .sampled_out = account.value("sampled_out", std::uint64_t{0}),
-                           .lost = account.value("lost", std::uint64_t{0})};
+                           .lost = account.value("lost", std::uint64_t{0}),
+                           .missed = account.value("missed", std::uint64_t{0})};
     }
   }
   if (document.contains("notes") && document["notes"].is_array()) {

@@ -161,7 +161,7 @@ Result<std::map<std::uint16_t, model::HookAccount>> TraceSession::accounts() con
     if (!by_cpu) return pass(std::move(by_cpu));
     model::HookAccount sum;
     for (const weir_trace_count& one : *by_cpu) {
-      sum += {one.seen, one.emitted, one.filtered, one.sampled_out, one.lost};
+      sum += {one.seen, one.emitted, one.filtered, one.sampled_out, one.lost, 0};
     }
     const auto fd = parts_->attached.tracepoint_fds.find(number);
     const auto kept = parts_->missed.find(number);
@@ -171,6 +171,7 @@ Result<std::map<std::uint16_t, model::HookAccount>> TraceSession::accounts() con
     missed -= std::min(missed, before == parts_->missed_before.end() ? 0 : before->second);
     sum.seen += missed;
     sum.lost += missed;
+    sum.missed = missed;
     accounts[number] = sum;
   }
   return accounts;
