@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "base/text.h"
+#include "empty_hooks.h"
 #include "empty_programs.h"
 #include "exit_code.h"
 #include "observe/trace/session.h"
@@ -85,6 +86,17 @@ std::vector<Variant> variants(const std::vector<Tool>& compared, int netns_fd) {
          return std::make_shared<EmptyPrograms>(*std::move(floor));
        },
        .holder = {},
+       .reader = {}},
+      {.name = "empty-default",
+       .what = "programs at the default hooks of weir trace that do nothing",
+       .attach = []() -> Result<std::shared_ptr<void>> {
+         auto profile = observe::find_profile("default");
+         if (!profile) return pass(std::move(profile));
+         auto floor = attach_empty_hooks(profile->hooks.tracepoints);
+         if (!floor) return pass(std::move(floor));
+         return std::make_shared<EmptyHooks>(*std::move(floor));
+       },
+       .holder = held_by_us,
        .reader = {}},
       session_variant("idle-filter",
                       fmt::format("weir trace at the default hooks, '{}' matches nothing", kMatchesNothing),

@@ -14,10 +14,7 @@
 extern void* bpf_cast_to_kern_ctx(void* ctx) __ksym __weak;
 
 static __always_inline void place(struct firing* fired, const struct net_device* dev) {
-  if (!dev) return;
-  fired->netns = weir_dev_netns(dev);
-  fired->ifindex = dev->ifindex;
-  fired->placed = true;
+  fired->dev = dev;
 }
 
 /* Hooks at which skb->dev is the device. */
@@ -161,7 +158,7 @@ static __always_inline int nf_look(struct bpf_nf_ctx* ctx, __u16 slot) {
                          .stage = hook == NF_LOCAL_OUT ? STAGE_TX : 0,
                          .begins = true};
   const struct net_device* dev = out ? state->out : state->in;
-  if (dev) place(&fired, dev);
+  place(&fired, dev);
   follow(ctx, ctx->skb, &fired);
   return NF_ACCEPT;
 }

@@ -45,7 +45,8 @@ __u64 aggregates_lost[2];
 /* One firing of a hook. */
 struct firing {
   __u64 argument;
-  __u64 netns; /* 0: not known at this hook */
+  const struct net_device* dev; /* whose the hook is; settle() reads it, of packets that pass by nobody does */
+  __u64 netns;                  /* 0: not known at this hook */
   __u32 ifindex;
   __s32 result;
   __u16 hook;

@@ -235,6 +235,22 @@ static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing*
   return 1;
 }
 
+/* Where the hook is. */
+static __always_inline void settle(struct firing* fired) {
+  const struct net_device* dev = fired->dev;
+  if (!dev) return;
+  fired->netns = weir_dev_netns(dev);
+  fired->ifindex = dev->ifindex;
+  fired->placed = true;
+}
+
+/* Whether it may be a segment of a packet that is followed. */
+static __always_inline bool maybe_segment(const struct sk_buff* skb, struct firing* fired) {
+  if (fired->hook != WEIR_HOOK_net_dev_start_xmit || !parents_known || skb->hash == 0) return false;
+  settle(fired);
+  return maybe_tracked((__u32)segment_key(skb, fired->netns, fired->ifindex));
+}
+
 /* In each program itself, because where processors are guarded against speculation a return costs more than all that a
  * trace which waits for a rare packet does here. */
 static __always_inline int follow(void* ctx, const struct sk_buff* skb, struct firing* fired) {
@@ -243,8 +259,8 @@ static __always_inline int follow(void* ctx, const struct sk_buff* skb, struct f
   struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
   if (!count) return 0;
   add(&count->seen, fired->hook);
-  const bool segment = fired->hook == WEIR_HOOK_net_dev_start_xmit && skb->hash != 0 &&
-                       maybe_tracked((__u32)segment_key(skb, fired->netns, fired->ifindex));
+  const bool segment = maybe_segment(skb, fired);
+  if (only_netns) settle(fired);
   fired->maybe_known = maybe_tracked(low_half(skb)) || maybe_tracked((__u32)head_of(skb));
   struct view view;
   if ((!fired->begins && !segment && !fired->maybe_known) || !look_at_packet(skb, &view)) {
@@ -258,5 +274,6 @@ static __always_inline int follow(void* ctx, const struct sk_buff* skb, struct f
       return 0;
     }
   }
+  settle(fired);
   return go_on(ctx, skb, fired, &view, count);
 }
