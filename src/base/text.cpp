@@ -30,6 +30,21 @@ std::string printable(std::string_view text) {
   return safe;
 }
 
+std::string unescape_octal(std::string_view text) {
+  std::string plain;
+  plain.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto code = text[i] == '\\' && i + 4 <= text.size() ? parse_u64(text.substr(i + 1, 3), 8) : std::nullopt;
+    if (code && *code < 256) {
+      plain.push_back(static_cast<char>(*code));
+      i += 3;
+    } else {
+      plain.push_back(text[i]);
+    }
+  }
+  return plain;
+}
+
 std::optional<std::uint64_t> parse_u64(std::string_view text, int base) {
   std::uint64_t value = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value, base);

@@ -18,6 +18,9 @@ std::string_view trim(std::string_view text);
 /// `text` with control characters replaced by '?': what comes from elsewhere must not steer the reader's terminal.
 std::string printable(std::string_view text);
 
+/// Undoes the octal escapes (\040 for a space) of mountinfo and fstab.
+std::string unescape_octal(std::string_view text);
+
 /// The whole of `text` as an unsigned integer of the given base, or nothing.
 std::optional<std::uint64_t> parse_u64(std::string_view text, int base = 10);
 

@@ -12,6 +12,7 @@
 #include "cli/render_netns.h"
 #include "model/json.h"
 #include "netns/census.h"
+#include "observe/workloads/workload_ref.h"
 #include "sys/clock.h"
 #include "sys/file_tree.h"
 
@@ -24,18 +25,6 @@ struct ListOptions {
   bool deep = false;
   std::string netns;
 };
-
-const char* word_of(netns::Workload::Kind kind) {
-  switch (kind) {
-    case netns::Workload::Kind::container:
-      return "container";
-    case netns::Workload::Kind::service:
-      return "service";
-    case netns::Workload::Kind::process:
-      break;
-  }
-  return "process";
-}
 
 std::vector<model::ProcessRef> refs(const std::vector<netns::Member>& members) {
   std::vector<model::ProcessRef> all;
@@ -58,7 +47,7 @@ model::NamespaceState state_of(netns::Resident resident) {
     state.holders.push_back({holder.pid, holder.fd, holder.socket ? "socket" : "namespace"});
   }
   if (resident.workload) {
-    state.workload = {word_of(resident.workload->kind), resident.workload->name, resident.workload->id};
+    state.workload = observe::workload_ref(*resident.workload);
   }
   state.devices = std::move(resident.devices);
   state.sockets = resident.sockets;

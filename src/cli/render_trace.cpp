@@ -151,13 +151,20 @@ std::string render_journey(const model::Journey& journey, const JourneyStyle& st
     device_width = std::max(device_width, model::to_string(event.device).size());
   }
   model::JourneyState state;
+  std::string owner;
   for (const model::TraceEvent& event : journey.events) {
     const model::FieldChanges changes = state.advance(event);
     std::string flags;
     if (event.clone) flags += " (clone)";
     if (event.branch != 0) flags += fmt::format(" (part {})", event.branch);
-    text += fmt::format("  {:>16}  {:<{}}  {:<22}{}{}{}", offset_text(event, journey, style),
-                        model::to_string(event.device), device_width, short_hook(event.hook.name), flags,
+    // A packet that passes the host is nobody's for a while: said again only where it is somebody else's.
+    std::string whose;
+    if (!event.workload.empty() && (style.verbose || event.workload != owner)) {
+      whose = fmt::format("  of {}", printable(event.workload));
+      owner = event.workload;
+    }
+    text += fmt::format("  {:>16}  {:<{}}  {:<22}{}{}{}{}", offset_text(event, journey, style),
+                        model::to_string(event.device), device_width, short_hook(event.hook.name), flags, whose,
                         details(event), paint(changes_text(changes, style.verbose), "33", style.color));
     if (style.verbose) {
       text += fmt::format("  [cpu {} skb {:x} len {} queue_mapping {}]", event.cpu, event.skb.address, event.skb.len,

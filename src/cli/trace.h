@@ -67,6 +67,9 @@ class LiveNames {
   virtual ~LiveNames() = default;
   /// `hooks` of the session; what is returned refers to this object.
   virtual observe::TraceNames names(std::map<std::uint16_t, std::string> hooks) = 0;
+  /// To be called as records come: journeys are put into words when they are over, and until then those who sent their
+  /// packets may be gone.
+  virtual void notice(std::span<const std::byte> record) = 0;
   [[nodiscard]] virtual const model::HostConfig& config() const = 0;
 };
 

@@ -14,6 +14,7 @@
 #include "observe/trace/journeys.h"
 #include "observe/trace/rules_met.h"
 #include "observe/trace/symbols.h"
+#include "observe/workloads/workloads.h"
 #include "sys/clock.h"
 #include "sys/signal.h"
 
@@ -39,7 +40,10 @@ class HostNames final : public LiveNames {
             .device = [this](std::uint64_t netns, std::uint32_t ifindex) { return device(netns, ifindex); },
             .drop_reason = [this](std::uint32_t number) { return reasons_.name(number); },
             .symbol = [this](std::uint64_t address) { return symbol(address); },
-            .workload = {}};
+            .workload = [this](std::uint64_t cgroup, std::uint64_t netns) { return workloads_.of(cgroup, netns); }};
+  }
+  void notice(std::span<const std::byte> record) override {
+    if (const auto head = observe::record_head(record)) workloads_.of(head->cgroup, head->netns);
   }
   const model::HostConfig& config() const override { return config_; }
 
@@ -75,6 +79,7 @@ class HostNames final : public LiveNames {
   std::map<std::pair<std::uint64_t, std::uint32_t>, model::DeviceRef> devices_;
   std::map<std::uint64_t, std::string> netns_;
   std::chrono::steady_clock::time_point asked_;
+  observe::Workloads workloads_;
   std::optional<observe::Symbols> symbols_;  // 10 MB of text: read when the first address is named
 };
 
@@ -174,6 +179,7 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
     if (rules && !rules->read()) ++broken;
   };
   const auto visit = [&](std::span<const std::byte> record) {
+    (*live)->notice(record);
     if (!builder.add(record)) ++broken;
   };
   const auto enough = [&] {

@@ -34,6 +34,9 @@ nlohmann::ordered_json doctor_json(const HostObservation& observation, const Cap
 /// "weir.queues/1": `observations` with their configuration from `config`.
 nlohmann::ordered_json queues_json(const HostConfig& config, const std::vector<DeviceObservation>& observations);
 
+/// "workload" of namespaces and flows; what is not known is null.
+nlohmann::ordered_json to_json(const WorkloadRef& workload);
+
 /// "weir.netns/1".
 nlohmann::ordered_json to_json(const NamespaceList& list);
 

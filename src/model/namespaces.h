@@ -17,11 +17,14 @@ struct ProcessRef {
   std::string comm;
 };
 
-/// Whose traffic something is. `kind` is "container", "service" or "process".
+/// Whose traffic something is. `kind` is "container", "pod", "vm", "service", "session" or "process".
 struct WorkloadRef {
   std::string kind;
   std::string name;
   std::string id;
+  std::string pod;      ///< uid of the pod that it is part of; empty: none
+  std::string runtime;  ///< "docker", "containerd", "libvirt", …; empty: not known
+  bool operator==(const WorkloadRef&) const = default;
 };
 
 /// A descriptor of a process that keeps a namespace alive.

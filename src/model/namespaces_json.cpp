@@ -24,10 +24,7 @@ Json holders_json(const std::vector<HolderRef>& holders) {
 }
 
 Json namespace_json(const NamespaceState& state, const std::string& boot_id) {
-  Json workload = nullptr;
-  if (state.workload) {
-    workload = {{"kind", state.workload->kind}, {"name", state.workload->name}, {"id", state.workload->id}};
-  }
+  const Json workload = state.workload ? to_json(*state.workload) : Json(nullptr);
   return {{"id", state.id},
           {"boot_id", boot_id},
           {"inode", state.inode},
@@ -46,6 +43,15 @@ Json namespace_json(const NamespaceState& state, const std::string& boot_id) {
 }
 
 }  // namespace
+
+Json to_json(const WorkloadRef& workload) {
+  const auto if_any = [](const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); };
+  return {{"kind", workload.kind},
+          {"name", workload.name},
+          {"id", workload.id},
+          {"pod", if_any(workload.pod)},
+          {"runtime", if_any(workload.runtime)}};
+}
 
 Json to_json(const NamespaceList& list) {
   Json rows = Json::array();

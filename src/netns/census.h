@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "netns/netns.h"
+#include "netns/workload.h"
 
 namespace weir::netns {
 
@@ -26,14 +27,6 @@ struct HoldingFd {
   pid_t pid = 0;
   int fd = -1;
   bool socket = false;
-};
-
-/// Whose traffic a namespace carries, as far as the cgroup of its oldest process tells.
-struct Workload {
-  enum class Kind : std::uint8_t { container, service, process };
-  Kind kind = Kind::process;
-  std::string name;  ///< "docker-1a2b3c4d5e6f", "nginx.service", the comm of a process
-  std::string id;    ///< 64 hex digits, the name of the unit, or the process id
 };
 
 /// A time from which on the namespace is known to have existed. The kernel does not record when it was made.
@@ -57,6 +50,8 @@ struct Resident {
   std::vector<Member> processes;    ///< the first few of them by name
   std::vector<Member> threads;      ///< threads that live in it while their process lives elsewhere
   std::vector<HoldingFd> holders;   ///< descriptors, only looked for by a deep census; the first few
+  /// Whose traffic it carries: owner_of_shared() of its processes, else the one process from which the others
+  /// descend. The initial namespace is nobody's.
   std::optional<Workload> workload;
   std::optional<std::vector<std::string>> devices;  ///< by ifindex; nullopt when it could not be entered
   std::optional<std::uint64_t> sockets;             ///< sockets of every family that exist in it
@@ -92,9 +87,5 @@ Result<Census> take_census(const CensusOptions& options = {});
 
 /// Opens a namespace of the census; Errc::not_found when it is gone or what held it now holds another one.
 Result<Netns> open(const Resident& resident);
-
-/// The workload that a cgroup path (cgroup v2, the part after "0::") speaks of: a container of docker, containerd,
-/// CRI-O or podman, else a systemd service; nullopt for sessions and the root.
-std::optional<Workload> workload_of_cgroup(std::string_view path);
 
 }  // namespace weir::netns

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <ctime>
-#include <ranges>
+#include <map>
 
 #include "base/text.h"
 #include "netns/collector.h"
@@ -56,14 +56,24 @@ Result<std::vector<std::string>> read_device_names() {
   return names;
 }
 
-/// When a process started: field 22 of stat, in ticks since boot (the 20th after the name in parentheses).
-std::optional<std::uint64_t> start_ticks(pid_t pid) {
+/// What the stat file of a process says, as far as the census cares.
+struct ProcessStat {
+  pid_t parent = 0;
+  std::uint64_t start_ticks = 0;  ///< since boot
+};
+
+std::optional<ProcessStat> stat_of(pid_t pid) {
   const auto text = read_proc_file("/proc/" + std::to_string(pid) + "/stat");
   if (!text) return std::nullopt;
   const std::size_t after_name = text->rfind(')');
   if (after_name == std::string::npos) return std::nullopt;
+  // Fields 4 and 22 of proc_pid_stat(5): the 2nd and the 20th after the name in parentheses.
   const auto fields = split(std::string_view(*text).substr(after_name), ' ');
-  return fields.size() > 20 ? parse_u64(fields[20]) : std::nullopt;
+  if (fields.size() <= 20) return std::nullopt;
+  const auto parent = parse_u64(fields[2]);
+  const auto ticks = parse_u64(fields[20]);
+  if (!parent || !ticks) return std::nullopt;
+  return ProcessStat{static_cast<pid_t>(*parent), *ticks};
 }
 
 std::chrono::nanoseconds clock_now(clockid_t clock) {
@@ -79,32 +89,37 @@ std::chrono::sys_time<std::chrono::nanoseconds> time_of_ticks(std::uint64_t tick
       booted + std::chrono::nanoseconds(ticks * (1'000'000'000 / per_second)));
 }
 
-/// The process of `pids` that started first, among the first ones: reading thousands would tell little more.
-std::optional<std::pair<std::uint64_t, pid_t>> oldest(const std::vector<pid_t>& pids) {
-  std::optional<std::pair<std::uint64_t, pid_t>> best;
+/// The first processes of a namespace: reading thousands would tell little more.
+std::map<pid_t, ProcessStat> stats_of(const std::vector<pid_t>& pids) {
+  std::map<pid_t, ProcessStat> stats;
   for (std::size_t i = 0; i < std::min(pids.size(), kMostDated); ++i) {
-    const auto ticks = start_ticks(pids[i]);
-    if (ticks && (!best || std::pair(*ticks, pids[i]) < *best)) best.emplace(*ticks, pids[i]);
+    if (const auto stat = stat_of(pids[i])) stats.emplace(pids[i], *stat);
   }
-  return best;
+  return stats;
 }
 
-std::optional<Workload> workload_of(pid_t pid) {
-  if (const auto text = read_proc_file("/proc/" + std::to_string(pid) + "/cgroup")) {
-    for (const std::string_view line : split(*text, '\n')) {
-      // "ID:CONTROLLERS:PATH"; of the old hierarchies any one will do.
-      const std::size_t path = line.find(':', line.find(':') + 1);
-      if (path == std::string_view::npos) continue;
-      if (auto workload = workload_of_cgroup(line.substr(path + 1))) return workload;
-    }
+/// The one process from which all the others descend; several that know nothing of each other have no speaker.
+std::optional<Workload> common_ancestor(const std::map<pid_t, ProcessStat>& stats) {
+  std::optional<pid_t> first;
+  for (const auto& [pid, stat] : stats) {
+    if (stats.contains(stat.parent)) continue;
+    if (first) return std::nullopt;
+    first = pid;
   }
-  std::string comm = comm_of(pid);
+  std::string comm = first ? comm_of(*first) : std::string();
   if (comm.empty()) return std::nullopt;
-  return Workload{Workload::Kind::process, std::move(comm), std::to_string(pid)};
+  return Workload{Workload::Kind::process, std::move(comm), std::to_string(*first), {}, {}};
 }
 
-bool is_container_id(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+std::optional<Workload> owner_of(const std::map<pid_t, ProcessStat>& stats) {
+  std::vector<Workload> workloads;
+  for (const auto& [pid, stat] : stats) {
+    const auto text = read_proc_file("/proc/" + std::to_string(pid) + "/cgroup");
+    auto workload = text ? workload_of_cgroup_file(*text) : std::nullopt;
+    if (workload && workload->kind != Workload::Kind::session) workloads.push_back(std::move(*workload));
+  }
+  // Where cgroups name somebody, and be it several, processes have no say.
+  return workloads.empty() ? common_ancestor(stats) : owner_of_shared(workloads);
 }
 
 }  // namespace
@@ -132,36 +147,12 @@ void describe_processes(Resident& resident) {
     resident.processes.push_back({resident.pids[i], comm_of(resident.pids[i])});
   }
   if (resident.initial) resident.since.reset();  // a mount of it says nothing of its age
-  const auto first = oldest(resident.pids);
-  if (!first) return;
-  if (!resident.since) resident.since = {time_of_ticks(first->first), Since::Source::process};
+  const auto stats = stats_of(resident.pids);
+  const auto first = std::ranges::min_element(stats, {}, [](const auto& one) { return one.second.start_ticks; });
+  if (first == stats.end()) return;
+  if (!resident.since) resident.since = {time_of_ticks(first->second.start_ticks), Since::Source::process};
   // The initial namespace belongs to the host, not to its first process.
-  if (!resident.initial) resident.workload = workload_of(first->second);
+  if (!resident.initial) resident.workload = owner_of(stats);
 }
 
 }  // namespace weir::netns::detail
-
-namespace weir::netns {
-
-std::optional<Workload> workload_of_cgroup(std::string_view path) {
-  const auto parts = split(path, '/');
-  // From the inside: the innermost container, else the innermost service.
-  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
-    std::string_view name = *part;
-    if (name.ends_with(".scope")) name.remove_suffix(6);
-    const std::size_t dash = name.rfind('-');
-    const std::string_view id = dash == std::string_view::npos ? name : name.substr(dash + 1);
-    if (!detail::is_container_id(id)) continue;
-    // docker-ID.scope, cri-containerd-ID.scope, crio-ID.scope, libpod-ID.scope; /docker/ID without systemd.
-    std::string_view runtime = dash == std::string_view::npos ? std::string_view("container") : name.substr(0, dash);
-    if (dash == std::string_view::npos && std::ranges::find(parts, "docker") != parts.end()) runtime = "docker";
-    return Workload{Workload::Kind::container, std::string(runtime) + "-" + std::string(id.substr(0, 12)),
-                    std::string(id)};
-  }
-  for (const std::string_view part : std::views::reverse(parts)) {
-    if (part.ends_with(".service")) return Workload{Workload::Kind::service, std::string(part), std::string(part)};
-  }
-  return std::nullopt;
-}
-
-}  // namespace weir::netns

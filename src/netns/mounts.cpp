@@ -8,26 +8,6 @@
 
 namespace weir::netns::detail {
 
-namespace {
-
-/// Undoes the octal escapes (\040 for a space) of mountinfo.
-std::string unescape(std::string_view text) {
-  std::string plain;
-  plain.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto code = text[i] == '\\' && i + 4 <= text.size() ? parse_u64(text.substr(i + 1, 3), 8) : std::nullopt;
-    if (code && *code < 256) {
-      plain.push_back(static_cast<char>(*code));
-      i += 3;
-    } else {
-      plain.push_back(text[i]);
-    }
-  }
-  return plain;
-}
-
-}  // namespace
-
 std::vector<NsMount> parse_ns_mounts(std::string_view mountinfo) {
   constexpr std::string_view kRoot = " net:[";
   std::vector<NsMount> mounts;
@@ -42,7 +22,7 @@ std::vector<NsMount> parse_ns_mounts(std::string_view mountinfo) {
     if (!root.starts_with(kRoot.substr(1)) || !root.ends_with(']')) continue;
     const auto id = parse_u64(fields[0]);
     const auto inode = parse_u64(root.substr(kRoot.size() - 1, root.size() - kRoot.size()));
-    if (id && inode) mounts.push_back({*id, *inode, unescape(fields[4])});
+    if (id && inode) mounts.push_back({*id, *inode, unescape_octal(fields[4])});
   }
   return mounts;
 }

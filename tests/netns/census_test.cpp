@@ -265,23 +265,5 @@ TEST_F(CensusTest, EveryNamespaceOfLsnsIsThere) {
   EXPECT_TRUE(ours);
 }
 
-TEST(WorkloadOfCgroup, ContainersAndServices) {
-  const std::string id(64, 'a');
-  const auto name_of = [](const std::string& path) {
-    const auto workload = workload_of_cgroup(path);
-    return workload ? workload->name : "";
-  };
-  EXPECT_EQ(name_of("/system.slice/docker-" + id + ".scope"), "docker-aaaaaaaaaaaa");
-  EXPECT_EQ(name_of("/docker/" + id), "docker-aaaaaaaaaaaa");
-  EXPECT_EQ(name_of("/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope"),
-            "cri-containerd-aaaaaaaaaaaa");
-  EXPECT_EQ(name_of("/machine.slice/libpod-" + id + ".scope/container"), "libpod-aaaaaaaaaaaa");
-  EXPECT_EQ(workload_of_cgroup("/machine.slice/libpod-" + id + ".scope")->id, id);
-  EXPECT_EQ(name_of("/system.slice/nginx.service"), "nginx.service");
-  EXPECT_EQ(name_of("/user.slice/user-0.slice/session-1.scope"), "");
-  EXPECT_EQ(name_of("/"), "");
-  EXPECT_EQ(name_of(""), "");
-}
-
 }  // namespace
 }  // namespace weir::netns

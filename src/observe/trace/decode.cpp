@@ -129,7 +129,8 @@ model::TraceEvent event_of(const weir_trace_event& head, const TraceNames& names
   event.beside = (head.flags & WEIR_FLAG_BESIDE) != 0;
   event.skb = skb_fields(head);
   event.cgroup = head.cgroup;
-  if (names.workload) event.workload = names.workload(head.cgroup, head.netns);
+  const model::WorkloadRef* workload = names.workload ? names.workload(head.cgroup, head.netns) : nullptr;
+  if (workload != nullptr) event.workload = workload->name;
   event.clone = (head.flags & WEIR_FLAG_CLONE) != 0;
   event.first = (head.flags & WEIR_FLAG_FIRST) != 0;
   event.last = (head.flags & WEIR_FLAG_LAST) != 0;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "model/namespaces.h"
 #include "model/trace.h"
 #include "observe/trace/bpf/trace_abi.h"
 
@@ -20,7 +21,8 @@ struct TraceNames {
   std::function<model::DeviceRef(std::uint64_t netns, std::uint32_t ifindex)> device;
   std::function<std::string(std::uint32_t)> drop_reason;
   std::function<std::string(std::uint64_t)> symbol;
-  std::function<std::string(std::uint64_t cgroup, std::uint64_t netns)> workload;  ///< may be empty
+  /// Whose packet it is; nullptr: nobody's. Valid until the next call. May be empty.
+  std::function<const model::WorkloadRef*(std::uint64_t cgroup, std::uint64_t netns)> workload;
 };
 
 /// The fixed part of a record; Errc::failed when it is too short for what it says of itself.

@@ -15,7 +15,15 @@ namespace weir::observe {
 namespace {
 
 /// Types of the records in a file. New ones may be added; readers pass over those that they do not know.
-enum class RecordType : std::uint16_t { info = 1, event = 2, device = 3, symbol = 4, reason = 5, summary = 6 };
+enum class RecordType : std::uint16_t {
+  info = 1,
+  event = 2,
+  device = 3,
+  symbol = 4,
+  reason = 5,
+  summary = 6,
+  workload = 7
+};
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -38,6 +46,9 @@ nlohmann::ordered_json info_json(const RecordingInfo& info) {
 std::string dump(const nlohmann::ordered_json& document) {
   return document.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
+
+/// How often, by the times of events, the owner of a cgroup and namespace is asked for again.
+constexpr std::uint64_t kAskOwnerAgainNs = 100'000'000;
 
 }  // namespace
 
@@ -70,10 +81,27 @@ Result<void> TraceRecorder::name_reason(std::uint32_t number) {
   return writer_.set_preamble(number_of(RecordType::reason), bytes_of(dump(row)), number);
 }
 
+Result<void> TraceRecorder::name_workload(const weir_trace_event& head) {
+  if (!names_->workload) return {};
+  const auto [place, fresh] = owners_.try_emplace({head.cgroup, head.netns});
+  WrittenOwner& owner = place->second;
+  if (!fresh && head.time_ns < owner.ask_again_ns) return {};
+  if (fresh) owner.key = owners_.size();
+  owner.ask_again_ns = head.time_ns + kAskOwnerAgainNs;
+  const model::WorkloadRef* workload = names_->workload(head.cgroup, head.netns);
+  if (workload == nullptr || *workload == owner.workload) return {};
+  owner.workload = *workload;
+  const nlohmann::ordered_json row{{"cgroup", head.cgroup},       {"netns", head.netns}, {"kind", workload->kind},
+                                   {"name", workload->name},      {"id", workload->id},  {"pod", workload->pod},
+                                   {"runtime", workload->runtime}};
+  return writer_.set_preamble(number_of(RecordType::workload), bytes_of(dump(row)), owner.key);
+}
+
 Result<void> TraceRecorder::add(std::span<const std::byte> record) {
   const auto head = record_head(record);
   if (!head) return std::unexpected(head.error());
   if (auto named = name_device(head->netns, head->ifindex); !named) return named;
+  if (auto named = name_workload(*head); !named) return named;
   if (head->hook == WEIR_HOOK_kfree_skb) {
     if (auto named = name_symbol(head->argument); !named) return named;
     if (auto named = name_reason(static_cast<std::uint32_t>(head->result)); !named) return named;
@@ -106,6 +134,7 @@ struct TraceReplay::State {
   std::map<std::pair<std::uint64_t, std::uint32_t>, model::DeviceRef> devices;
   std::map<std::uint64_t, std::string> symbols;
   std::map<std::uint32_t, std::string> reasons;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, model::WorkloadRef> workloads;
   TraceNames names;
   std::optional<model::TraceSummary> summary;
   std::vector<std::string> damages;
@@ -181,6 +210,11 @@ Result<void> TraceReplay::State::take_names(RecordType type, std::span<const std
       case RecordType::reason:
         reasons[document.value("number", std::uint32_t{0})] = document.value("name", "");
         break;
+      case RecordType::workload:
+        workloads[{document.value("cgroup", std::uint64_t{0}), document.value("netns", std::uint64_t{0})}] = {
+            document.value("kind", ""), document.value("name", ""), document.value("id", ""), document.value("pod", ""),
+            document.value("runtime", "")};
+        break;
       case RecordType::summary:
         take_summary(document);
         break;
@@ -238,6 +272,10 @@ Result<TraceReplay> TraceReplay::open(const std::string& path) {
   raw->names.drop_reason = [raw](std::uint32_t number) {
     const auto found = raw->reasons.find(number);
     return found == raw->reasons.end() ? fmt::format("#{}", number) : found->second;
+  };
+  raw->names.workload = [raw](std::uint64_t cgroup, std::uint64_t netns) {
+    const auto found = raw->workloads.find({cgroup, netns});
+    return found == raw->workloads.end() ? nullptr : &found->second;
   };
   auto first = raw->next();
   if (!first) return pass(std::move(first));

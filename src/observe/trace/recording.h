@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -47,11 +48,19 @@ class TraceRecorder {
   Result<void> name_device(std::uint64_t netns, std::uint32_t ifindex);
   Result<void> name_symbol(std::uint64_t address);
   Result<void> name_reason(std::uint32_t number);
+  Result<void> name_workload(const weir_trace_event& head);
   RecordingWriter writer_;
   const TraceNames* names_;
   std::set<std::pair<std::uint64_t, std::uint32_t>> devices_;
   std::set<std::uint64_t> symbols_;
   std::set<std::uint32_t> reasons_;
+  /// What was written of an owner, and from which event on it is asked for again: it may not be known at first.
+  struct WrittenOwner {
+    std::uint64_t key = 0;
+    std::uint64_t ask_again_ns = 0;
+    model::WorkloadRef workload;
+  };
+  std::map<std::pair<std::uint64_t, std::uint64_t>, WrittenOwner> owners_;
 };
 
 /// Reads a trace that was recorded: one file, or all files of a rotated recording.
