@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 
+#include "support/cgroup.h"
 #include "support/lab.h"
 #include "support/leaks.h"
 #include "support/process.h"
@@ -272,6 +273,45 @@ TEST_F(TraceCommand, GivesBackWhatItRecorded) {
     EXPECT_EQ(converted.code, 0) << converted.err;
   }
   EXPECT_GT(std::filesystem::file_size(folder / "pings.pcapng"), 1000U);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(TraceCommand, NamesWhoOwnsThePackets) {
+  if (!test::unified_cgroups()) GTEST_SKIP() << "cgroup v2 is not mounted here, or not for writing";
+  const std::string id(64, 'a');
+  const std::string name = "docker-" + id.substr(0, 12);
+  const test::CgroupFolder scope("/weir-trace-" + std::to_string(getpid()) + "/docker-" + id + ".scope");
+  const std::string pod = lab_->netns("pod");
+  // The cgroup first: ip(8) mounts another /sys.
+  const std::string script = "echo 0 > " + *test::unified_cgroups() + scope.path() +
+                             "/cgroup.procs && exec ip netns exec " + pod + " ping -q -c 20 -i 0.1 " + vip_;
+  const auto folder = std::filesystem::temp_directory_path() / ("weir-owner-" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  const std::string file = (folder / "owned.weir").string();
+  for (const bool recorded : {false, true}) {
+    std::vector<std::string> words{"--json", "--netns", pod, "icmp"};
+    if (recorded) words.insert(words.end(), {"-o", file});
+    const Outcome traced_outcome = traced(words, [&] { EXPECT_EQ(test::run({"sh", "-c", script}).code, 0); });
+    ASSERT_EQ(traced_outcome.code, 0) << traced_outcome.err;
+    const Outcome outcome = recorded ? test::run_weir({"show", file, "--json"}) : traced_outcome;
+    std::size_t sent = 0;
+    std::size_t received = 0;
+    for (const auto& [journey, events] : read_events(outcome.out).journeys) {
+      for (const json& event : events) {
+        if (event["hook"] == "net:net_dev_queue" && event["netns"] == pod) {
+          EXPECT_EQ(event["workload"], name) << "by the socket's cgroup";
+          ++sent;
+        }
+        if (event["hook"] == "net:netif_receive_skb" && event["netns"] == pod) received += event["workload"] == name;
+      }
+    }
+    EXPECT_GE(sent, 20U);
+    EXPECT_GE(received, 5U) << "what comes in has no socket yet: by the namespace, within a second";
+  }
+  const Outcome ours = test::run_weir({"show", file, "--where", "workload == \"" + name + "\""});
+  EXPECT_THAT(ours.out, HasSubstr("of " + name));
+  const Outcome others = test::run_weir({"show", file, "--json", "--where", "workload == \"docker-bbbbbbbbbbbb\""});
+  EXPECT_EQ(read_events(others.out).journeys.size(), 0U);
   std::filesystem::remove_all(folder);
 }
 
