@@ -49,7 +49,7 @@ Result<Condition> filter_condition(const std::string& text) {
   if (!matcher) return pass(std::move(matcher));
   return [matcher = *std::move(matcher)](const model::Journey& journey) {
     return std::ranges::any_of(journey.events, [&](const model::TraceEvent& event) {
-      return event.packet && matcher.matches(*event.packet, event.skb.vlan_tci);
+      return event.packet && matcher.matches(*event.packet, event.skb);
     });
   };
 }

@@ -36,6 +36,7 @@ struct SkbFields {
   std::uint16_t gso_size = 0;
   std::uint16_t protocol = 0;             ///< ETH_P_*, host order
   std::optional<std::uint16_t> vlan_tci;  ///< accelerated tag; tags within the bytes are not here
+  std::uint16_t vlan_protocol = 0x8100;   ///< of vlan_tci: 0x8100 or 0x88a8
   std::uint32_t napi_id = 0;              ///< of the receiving NAPI; on the way out sender_cpu, which shares its place
   std::uint8_t ip_summed = 0;             ///< CHECKSUM_*
   std::uint32_t iif = 0;                  ///< skb_iif: ifindex it was received by, 0: none in this namespace

@@ -28,8 +28,9 @@ std::string ethertype(std::uint16_t type) {
   return fmt::format("{:#06x}", type);
 }
 
-void write_vlan(JsonWriter& to, std::uint16_t tci) {
+void write_vlan(JsonWriter& to, std::uint16_t protocol, std::uint16_t tci) {
   to.object([&] {
+    to.field("protocol", ethertype(protocol));
     to.field("id", tci & 0x0FFFU);
     to.field("priority", tci >> 13U);
   });
@@ -46,7 +47,7 @@ void write_skb(JsonWriter& to, const SkbFields& skb) {
   to.field("gso_size", skb.gso_size);
   to.field("protocol", ethertype(skb.protocol));
   to.key("vlan");
-  skb.vlan_tci ? write_vlan(to, *skb.vlan_tci) : to.null();
+  skb.vlan_tci ? write_vlan(to, skb.vlan_protocol, *skb.vlan_tci) : to.null();
   to.field("napi_id", skb.napi_id);
   to.field("ip_summed", checksum_text(skb.ip_summed));
   to.field("iif", skb.iif);

@@ -3,14 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
-#include <sstream>
 
 #include "support/lab.h"
 #include "support/leaks.h"
 #include "support/process.h"
+#include "support/trace_events.h"
 
 namespace weir {
 namespace {
@@ -18,71 +19,15 @@ namespace {
 using lab::ExpectedJourney;
 using lab::Family;
 using nlohmann::json;
+using test::port_of;
+using test::TracedEvents;
 using test::TrafficLab;
-
-/// What `weir trace --json` printed.
-struct Traced {
-  std::map<std::string, std::vector<json>> journeys;  ///< by id, events in order
-  json summary;
-  std::string err;
-};
-
-Traced parse(const test::Outcome& outcome) {
-  Traced traced;
-  EXPECT_EQ(outcome.code, 0) << outcome.err;
-  traced.err = outcome.err;
-  std::istringstream lines(outcome.out);
-  for (std::string line; std::getline(lines, line);) {
-    json document = json::parse(line);
-    if (document["schema"] == "weir.event/1")
-      traced.journeys[document["journey"]].push_back(std::move(document));
-    else if (document["schema"] == "weir.trace_summary/1")
-      traced.summary = std::move(document);
-  }
-  return traced;
-}
-
-Traced trace(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), {WEIR_BINARY, "trace", "--json"});
-  return parse(test::run(std::move(arguments), std::chrono::seconds(90)));
-}
-
-void expect_balanced(const json& account) {
-  const auto number = [&](const char* key) { return account[key].get<std::uint64_t>(); };
-  EXPECT_EQ(number("seen"), number("emitted") + number("filtered") + number("sampled_out") + number("lost"))
-      << account.dump();
-}
-
-/// No event found the ring full; of firings that the kernel itself leaves out while a program is interrupted, few.
-void expect_room_for_all(const json& summary) {
-  EXPECT_EQ(summary["lost"], summary["missed"]) << summary.dump();
-  EXPECT_LE(summary["missed"].get<std::uint64_t>() * 1000, summary["seen"].get<std::uint64_t>()) << summary.dump();
-}
-
-void expect_books(const Traced& traced) {
-  ASSERT_FALSE(traced.summary.is_null()) << traced.err;
-  expect_balanced(traced.summary);
-  std::uint64_t printed = 0;
-  for (const auto& [name, account] : traced.summary["hooks"].items()) expect_balanced(account);
-  for (const auto& [id, events] : traced.journeys) {
-    for (const json& event : events) printed += event["nft"].is_null() ? 1 : 0;
-  }
-  EXPECT_EQ(traced.summary["emitted"], printed);
-  EXPECT_EQ(traced.summary["journeys"], traced.journeys.size());
-}
-
-std::uint16_t port_of(const json& packet, const char* key) {
-  for (const char* l4 : {"udp", "tcp"}) {
-    if (packet.contains(l4)) return packet[l4][key];
-  }
-  return 0;
-}
 
 bool begins_as(const json& event, const ExpectedJourney& expected) {
   const json& packet = event["packet"];
   if (packet.is_null() || !packet.contains("ip")) return false;
-  return packet["ip"]["src"] == expected.source && packet["ip"]["dst"] == expected.destination &&
-         packet["ip"]["protocol"] == expected.protocol &&
+  return event["netns"] == expected.from && packet["ip"]["src"] == expected.source &&
+         packet["ip"]["dst"] == expected.destination && packet["ip"]["protocol"] == expected.protocol &&
          (expected.port == 0 || port_of(packet, "dport") == expected.port);
 }
 
@@ -107,15 +52,23 @@ bool whole(const std::vector<json>& events, std::uint64_t end_ns) {
          events.front()["time_ns"].get<std::uint64_t>() + kOnItsWayNs < end_ns;
 }
 
-std::uint64_t last_time(const Traced& traced) {
-  std::uint64_t last = 0;
-  for (const auto& [id, events] : traced.journeys) last = std::max(last, events.back()["time_ns"].get<std::uint64_t>());
-  return last;
+/// Whether the tracepoints of one device on the way saw nothing, and all else is as it should be. A kernel that does
+/// not run programs at tracepoints while certain threads are current does not do so either for what a timer sends that
+/// has interrupted one of them, and counts no firing: seen with threads of PID 1 on a virtual machine, where programs
+/// of netfilter ran all the same (docs/limitations.md).
+bool passed_over_one(const std::vector<std::string>& passed, const std::vector<std::string>& path) {
+  if (passed.size() + 1 != path.size()) return false;
+  auto at = path.begin();
+  return std::ranges::all_of(passed, [&](const std::string& device) {
+    at = std::find(at, path.end(), device);
+    return at != path.end();
+  });
 }
 
 void expect_end(const std::vector<json>& events, const ExpectedJourney& expected) {
   const json& last = events.back();
   const json& packet = last["packet"];
+  ASSERT_TRUE(packet.contains("ip")) << last.dump();
   if (!expected.source_at_end.empty()) {
     EXPECT_EQ(packet["ip"]["src"], expected.source_at_end);
   }
@@ -179,57 +132,97 @@ struct Case {
   Family family;
 };
 
-class Journeys : public ::testing::TestWithParam<Case> {};
+class Journeys : public ::testing::TestWithParam<Case> {
+ protected:
+  /// One trace of all that the lab sends, until each of its generators has sent some more.
+  TracedEvents trace() const {
+    constexpr std::uint64_t kPackets = 20;
+    std::string namespaces;
+    for (const lab::NamespacePlan& plan : lab_->lab().blueprint().namespaces) {
+      namespaces += (namespaces.empty() ? "" : ",") + plan.name;
+    }
+    const char* packets = GetParam().family == Family::v4 ? "net 10.96.0.0/14 and (udp or tcp or icmp)"
+                                                          : "net fd90::/12 and (udp or tcp or icmp6)";
+    std::vector<std::string> arguments{WEIR_BINARY, "trace", "--json",   "--profile",
+                                       "generic",   "--in",  namespaces, packets};
+    if (std::ranges::any_of(sent(), [](const auto* one) { return one->drop && !one->drop->rule_comment.empty(); })) {
+      arguments.emplace_back("--nft");
+    }
+    test::Process process(arguments);
+    EXPECT_TRUE(test::eventually([&] { return process.err().contains("tracing at"); }, std::chrono::seconds(60)))
+        << process.err();
+    const std::vector<std::uint64_t> before = sent_packets();
+    EXPECT_TRUE(test::eventually(
+        [&] {
+          const std::vector<std::uint64_t> now = sent_packets();
+          return std::ranges::equal(before, now, [](auto was, auto is) { return is >= was + kPackets; });
+        },
+        std::chrono::seconds(30)));
+    process.signal(SIGINT);
+    const test::Outcome outcome = process.wait();
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return test::read_events(outcome.out);
+  }
+
+  /// The journeys of packets that the lab sends itself.
+  std::vector<const ExpectedJourney*> sent() const {
+    std::vector<const ExpectedJourney*> sent;
+    for (const ExpectedJourney& expected : lab_->lab().blueprint().journeys) {
+      if (expected.traffic) sent.push_back(&expected);
+    }
+    return sent;
+  }
+
+  void expect_seen(const TracedEvents& traced, const ExpectedJourney& expected) const {
+    const std::uint64_t end_ns = traced.last_ns();
+    std::size_t seen = 0;
+    std::size_t passed_over = 0;
+    for (const auto& [id, events] : traced.journeys) {
+      if (!begins_as(events.front(), expected) || !whole(events, end_ns)) continue;
+      // A packet that waits in a socket when the trace ends, or one of a connection's own making.
+      if (expected.drop && !ends_as(events.back(), *expected.drop)) continue;
+      if (!expected.drop && !events.back()["drop"].is_null() && has_twin_that_drops(expected, sent())) continue;
+      ++seen;
+      const std::vector<std::string> passed = devices(events);
+      if (expected.protocol == "tcp" && passed_over_one(passed, expected.path)) {
+        ++passed_over;
+        continue;
+      }
+      EXPECT_EQ(passed, expected.path) << id;
+      expect_end(events, expected);
+      if (expected.drop && !expected.drop->rule_comment.empty()) expect_rule(events, *expected.drop);
+      if (HasFailure()) return;
+    }
+    EXPECT_LE(passed_over * 5, seen);
+    EXPECT_GE(seen, 1U) << "of " << traced.journeys.size() << " journeys";
+  }
+
+  std::optional<TrafficLab> lab_;
+
+ private:
+  std::vector<std::uint64_t> sent_packets() const {
+    std::vector<std::uint64_t> packets;
+    const auto report = lab_->lab().report();
+    if (!report) return packets;
+    for (const lab::SenderReport& sender : report->senders) {
+      if (sender.packets != 0) packets.push_back(sender.packets);
+    }
+    return packets;
+  }
+};
 
 TEST_P(Journeys, AreAsWritten) {
   WEIR_NEED_ROOT();
-  TrafficLab lab(GetParam().scenario, {.family = GetParam().family});
-  ASSERT_TRUE(lab.ok()) << lab.why();
+  lab_.emplace(GetParam().scenario, lab::Options{.family = GetParam().family});
+  ASSERT_TRUE(lab_->ok()) << lab_->why();
   const auto before = test::HostSnapshot::take();
-  std::string namespaces;
-  for (const lab::NamespacePlan& plan : lab.lab().blueprint().namespaces) {
-    namespaces += (namespaces.empty() ? "" : ",") + plan.name;
-  }
-  std::map<std::string, std::vector<const ExpectedJourney*>> by_begin;
-  bool rules = false;
-  for (const ExpectedJourney& expected : lab.lab().blueprint().journeys) {
-    if (!expected.traffic) continue;
-    by_begin[expected.from].push_back(&expected);
-    rules = rules || (expected.drop && !expected.drop->rule_comment.empty());
-  }
-  for (const auto& [from, expected_here] : by_begin) {
-    std::vector<std::string> arguments{
-        "--netns", from, "--profile", "generic", "--in", namespaces, "--for", "2s", "udp or tcp or icmp or icmp6"};
-    if (rules) arguments.emplace_back("--nft");
-    const Traced traced = trace(arguments);
-    expect_books(traced);
-    const std::uint64_t end_ns = last_time(traced);
-    expect_room_for_all(traced.summary);
-    for (const ExpectedJourney* expected : expected_here) {
-      SCOPED_TRACE(std::string(GetParam().scenario) + " " + expected->name);
-      std::size_t seen = 0;
-      std::size_t elsewhere = 0;
-      std::string strayed;
-      for (const auto& [id, events] : traced.journeys) {
-        if (!begins_as(events.front(), *expected) || !whole(events, end_ns)) continue;
-        // A packet that waits in a socket when the trace ends, or one of a connection's own making.
-        if (expected->drop && !ends_as(events.back(), *expected->drop)) continue;
-        if (!expected->drop && !events.back()["drop"].is_null() && has_twin_that_drops(*expected, expected_here))
-          continue;
-        ++seen;
-        if (devices(events) != expected->path) {
-          ++elsewhere;
-          strayed = id + ": " + ::testing::PrintToString(devices(events));
-          continue;
-        }
-        expect_end(events, *expected);
-        if (expected->drop && !expected->drop->rule_comment.empty()) expect_rule(events, *expected->drop);
-        if (HasFailure()) return;
-      }
-      // Equal packets that are sent again at a used address (an IPv6 SYN) may be mistaken, docs/limitations.md.
-      EXPECT_LE(elsewhere * 10, seen) << strayed << ", expected " << ::testing::PrintToString(expected->path);
-      EXPECT_GE(seen, 1U) << "of " << traced.journeys.size() << " journeys";
-    }
+  const TracedEvents traced = trace();
+  test::expect_books(traced);
+  test::expect_room_for_all(traced.summary);
+  for (const ExpectedJourney* expected : sent()) {
+    SCOPED_TRACE(std::string(GetParam().scenario) + " " + expected->name + " from " + expected->from);
+    expect_seen(traced, *expected);
+    if (HasFailure()) break;
   }
   EXPECT_THAT(before.leftovers(), ::testing::IsEmpty());
 }
@@ -247,9 +240,10 @@ INSTANTIATE_TEST_SUITE_P(Scenarios, Journeys,
                                            Case{"veth-chain", Family::v6}, Case{"nft-drop", Family::v4},
                                            Case{"nft-drop", Family::v6}, Case{"rp-filter", Family::v4},
                                            Case{"no-route", Family::v4}, Case{"no-route", Family::v6},
-                                           Case{"mtu", Family::v4}, Case{"mtu", Family::v6}, Case{"rcvbuf", Family::v4},
-                                           Case{"rcvbuf", Family::v6}, Case{"listen-overflow", Family::v4},
-                                           Case{"listen-overflow", Family::v6}),
+                                           Case{"mtu", Family::v4}, Case{"mtu", Family::v6},
+                                           Case{"mtu-blackhole", Family::v4}, Case{"mtu-blackhole", Family::v6},
+                                           Case{"rcvbuf", Family::v4}, Case{"rcvbuf", Family::v6},
+                                           Case{"listen-overflow", Family::v4}, Case{"listen-overflow", Family::v6}),
                          case_name);
 
 }  // namespace

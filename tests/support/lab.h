@@ -47,7 +47,7 @@ class TrafficLab {
 
   [[nodiscard]] bool ok() const { return lab_ != nullptr; }
   [[nodiscard]] const std::string& why() const { return why_; }
-  [[nodiscard]] lab::Lab& lab() { return *lab_; }
+  [[nodiscard]] lab::Lab& lab() const { return *lab_; }
   [[nodiscard]] const lab::Expectation& expect() const { return lab_->blueprint().expect; }
   /// The namespace of a role: "host", "wire", "pod", "pod2", …
   [[nodiscard]] const std::string& netns(const std::string& role) const { return lab_->blueprint().at(role).name; }

@@ -11,6 +11,8 @@ namespace weir::observe {
 
 namespace {
 
+constexpr std::uint16_t kCustomerTag = 0x8100;
+
 std::size_t sections_bytes(std::uint16_t sections) {
   return ((sections & WEIR_SECTION_CT) != 0 ? sizeof(weir_trace_ct) : 0) +
          ((sections & WEIR_SECTION_FIB) != 0 ? sizeof(weir_trace_fib) : 0) +
@@ -99,10 +101,12 @@ model::SkbFields skb_fields(const weir_trace_event& head) {
                        .gso_size = head.gso_size,
                        .protocol = head.protocol,
                        .vlan_tci = std::nullopt,
+                       .vlan_protocol = kCustomerTag,
                        .napi_id = head.napi_id,
                        .ip_summed = head.ip_summed,
                        .iif = head.iif};
   if ((head.flags & WEIR_FLAG_VLAN) != 0) skb.vlan_tci = head.vlan_tci;
+  if (head.vlan_proto != 0) skb.vlan_protocol = head.vlan_proto;
   return skb;
 }
 

@@ -53,8 +53,9 @@ struct weir_trace_event {
   __u16 protocol; /* host order */
   __u16 vlan_tci;
   __u8 ip_summed;
-  __u8 flags; /* enum weir_trace_flag */
-  __u8 pad[6];
+  __u8 flags;       /* enum weir_trace_flag */
+  __u16 vlan_proto; /* EtherType of vlan_tci, host order; 0 in recordings before it was kept */
+  __u8 pad[4];
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_trace_event) == 112);
 

@@ -90,6 +90,7 @@ static __always_inline void fill_head(struct weir_trace_event* event, const stru
   event->protocol = bpf_ntohs(skb->protocol);
   const bool tagged = has_vlan_tag(skb);
   event->vlan_tci = tagged ? skb->vlan_tci : 0;
+  event->vlan_proto = tagged ? bpf_ntohs(skb->vlan_proto) : 0;
   event->ip_summed = BPF_CORE_READ_BITFIELD(skb, ip_summed);
   event->flags = (fired->is_first ? WEIR_FLAG_FIRST : 0) | (fired->is_origin ? WEIR_FLAG_ORIGIN : 0) |
                  (fired->is_clone ? WEIR_FLAG_CLONE : 0) |

@@ -130,20 +130,36 @@ static __always_inline bool begins_anew(const struct tracked* entry, const struc
   return hook == WEIR_HOOK_net_dev_queue && has_left && entry->ifindex == ifindex;
 }
 
+#define IPPROTO_ESP 50
+
+/* Whether the IP packet at `network` ends where the sk_buff does. Bytes of a packet that used this memory before may
+ * still stand in front of the present one, or behind it: its length gives them away. What encrypts adds some at the
+ * end. */
+static __always_inline bool ends_with(__u64 network, __u64 end) {
+  __u8 bytes[10] = {};
+  if (bpf_probe_read_kernel(bytes, sizeof(bytes), (void*)network) != 0) return false;
+  const __u8 version = bytes[0] >> 4;
+  if (version != 4 && version != 6) return true;
+  const __u64 says = version == 4 ? network + (bytes[2] << 8 | bytes[3]) : network + 40 + (bytes[4] << 8 | bytes[5]);
+  if (version == 4 ? bytes[9] == IPPROTO_ESP : bytes[6] == IPPROTO_ESP) return says >= end;
+  return says == end;
+}
+
 /* Whether what is at this address is still the packet of the entry; takes over what encapsulation made of it. */
 static __noinline int still_same(struct tracked* entry, const struct sk_buff* skb, const struct view* view) {
   struct fingerprint now;
   const __u32 captured = view->captured - (__u32)(view->network - view->start);
   fingerprint_at(view->network, captured, &now);
   if (same_packet(&now, &entry->print)) {
-    if (now.header) entry->print.header = now.header;
+    entry->print.header = now.header;
     if (now.payload) entry->print.payload = now.payload;
     entry->network_offset = view->network_offset;
     return 1;
   }
   const __u64 head = view->head;
+  const __u64 end = view->start + view->length;
   const __u16 inner = skb->inner_network_header;
-  if (inner > view->network_offset) {
+  if (inner > view->network_offset && ends_with(head + inner, end)) {
     struct fingerprint below;
     fingerprint_at(head + inner, skb->tail - inner, &below);
     if (same_packet(&below, &entry->print) && below.header) {
@@ -155,7 +171,8 @@ static __noinline int still_same(struct tracked* entry, const struct sk_buff* sk
   }
   /* Decapsulated: either what was inside is known, or the outer header still stands in front. */
   bool same = entry->inner.header && same_packet(&now, &entry->inner);
-  if (!same && view->network_offset > entry->network_offset && entry->head == head) {
+  if (!same && view->network_offset > entry->network_offset && entry->head == head &&
+      ends_with(head + entry->network_offset, end)) {
     struct fingerprint outer;
     fingerprint_at(head + entry->network_offset, skb->tail - entry->network_offset, &outer);
     same = outer.header && same_packet(&outer, &entry->print);

@@ -111,7 +111,7 @@ static __noinline int fingerprint_at(__u64 network, __u32 captured, struct finge
   __u8 bytes[FINGERPRINT_BYTES + 16] = {};
   print->header = 0;
   print->payload = 0;
-  if (captured < 28) return 0;
+  if (captured < 20) return 0; /* an IPv4 header: padding may have been cut off behind it */
   __u32 size = captured < sizeof(bytes) ? captured : sizeof(bytes);
   if (bpf_probe_read_kernel(bytes, size & 127 ?: 1, (void*)network) != 0) return 0;
   const __u8 version = bytes[0] >> 4;
@@ -139,8 +139,10 @@ static __always_inline bool parts_agree(__u32 a, __u32 b) {
   return a == b || a == 0 || b == 0;
 }
 
-static __always_inline bool same_packet(const struct fingerprint* a, const struct fingerprint* b) {
-  return parts_agree(a->header, b->header) && parts_agree(a->payload, b->payload);
+/* What has no header that could be known is no packet that had one: a message of netlink, say, at an address at which a
+ * packet was freed unseen. */
+static __always_inline bool same_packet(const struct fingerprint* now, const struct fingerprint* before) {
+  return (now->header == before->header || before->header == 0) && parts_agree(now->payload, before->payload);
 }
 
 static __always_inline bool passes_filter(const struct view* view) {

@@ -76,6 +76,10 @@ Result<ClassicProgram> compile_expression(const std::string& expression, PacketS
   return std::move(*program);
 }
 
+bool speaks_of_vlans(const std::string& expression) {
+  return expression.find("vlan") != std::string::npos;
+}
+
 bool never_matches(const ClassicProgram& program) {
   return program.size() == 1 && program[0].code == kReturnConstant && program[0].k == 0;
 }

@@ -26,16 +26,18 @@ Result<PacketMatcher> PacketMatcher::compile(const std::string& expression) {
   if (!link) return pass(std::move(link));
   auto network = compile_expression(expression, PacketStart::network);
   if (!network) return pass(std::move(network));
-  return PacketMatcher(*std::move(link), *std::move(network));
+  return PacketMatcher(*std::move(link), *std::move(network), speaks_of_vlans(expression));
 }
 
-bool PacketMatcher::matches(const model::PacketBytes& packet, std::optional<std::uint16_t> vlan_tci) const {
+bool PacketMatcher::matches(const model::PacketBytes& packet, const model::SkbFields& skb) const {
   if (packet.start == model::PacketStart::network) return run(network_, packet.bytes, packet.length);
-  if (!vlan_tci || packet.bytes.size() < kAddressesBytes) return run(link_, packet.bytes, packet.length);
+  if (!sees_tags_ || !skb.vlan_tci) return run(link_, packet.bytes, packet.length);
+  if (packet.bytes.size() < kAddressesBytes) return false;
   // Back to where it was on the wire, as the kernel's side does.
   std::vector<std::byte> tagged = packet.bytes;
-  const std::byte tag[kTagBytes] = {std::byte{0x81}, std::byte{0}, static_cast<std::byte>(*vlan_tci >> 8U),
-                                    static_cast<std::byte>(*vlan_tci & 0xFFU)};
+  const auto byte = [](unsigned number) { return static_cast<std::byte>(number & 0xFFU); };
+  const std::byte tag[kTagBytes] = {byte(skb.vlan_protocol >> 8U), byte(skb.vlan_protocol), byte(*skb.vlan_tci >> 8U),
+                                    byte(*skb.vlan_tci)};
   tagged.insert(tagged.begin() + kAddressesBytes, std::begin(tag), std::end(tag));
   return run(link_, tagged, packet.length + kTagBytes);
 }
