@@ -44,18 +44,28 @@ void put_in_order(std::vector<model::TraceEvent>& events) {
   }
 }
 
+/// Whether it is freed as one of the packets that GRO put into the list of another one, together with that: the kernel
+/// calls this a drop without a reason.
+bool freed_with_what_it_merged_into(const model::TraceEvent& event) {
+  return event.drop && event.drop->location.starts_with("skb_release_data");
+}
+
 model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
   bool read = false;
   bool dropped = false;
+  bool merged = false;
   const model::TraceEvent* last = &events.front();
   for (const model::TraceEvent& event : events) {
     if (event.hook.id == WEIR_HOOK_skb_copy_datagram_iovec) read = true;
-    if (event.hook.id == WEIR_HOOK_kfree_skb && event.last) dropped = true;
+    if (event.hook.id == WEIR_HOOK_kfree_skb && event.last) {
+      (freed_with_what_it_merged_into(event) ? merged : dropped) = true;
+    }
     if (!event.beside || event.hook.id >= WEIR_HOOK_inet_sock_set_state) last = &event;
   }
   // A ping's reply is read from a raw socket by way of a clone, and the packet itself found no socket: that is no loss.
   if (read) return model::JourneyEnd::delivered;
   if (dropped) return model::JourneyEnd::dropped;
+  if (merged) return model::JourneyEnd::merged;
   switch (last->hook.id) {
     case WEIR_HOOK_consume_skb:
       return model::JourneyEnd::consumed;

@@ -55,6 +55,26 @@ static __always_inline __u64 head_of(const struct sk_buff* skb) {
   return *(const __u64*)((const char*)bpf_rdonly_cast(skb, 0) + bpf_core_field_offset(struct sk_buff, head));
 }
 
+static __always_inline bool is_vlan_type(__u16 type_be) {
+  return type_be == bpf_htons(0x8100) || type_be == bpf_htons(0x88a8);
+}
+
+/* Of a frame with tags in it the kernel has the network header at the first tag on one stretch of the way and behind
+ * the last on the next: here it is always behind. */
+static __noinline int step_over_tags(struct view* view) {
+  __u16 type = 0;
+  __u64 at = view->start + ETH_HLEN - sizeof(type);
+  for (int i = 0; i < 3; ++i) {
+    if (bpf_probe_read_kernel(&type, sizeof(type), (void*)at) != 0 || !is_vlan_type(type)) break;
+    at += 4;
+  }
+  at += sizeof(type);
+  if (at > view->start + view->captured) return 0;
+  view->network_offset += (__u16)(at - view->network);
+  view->network = at;
+  return 0;
+}
+
 static __always_inline bool look_at_packet(const struct sk_buff* skb, struct view* view) {
   const __u64 head = head_of(skb);
   const __u16 mac = skb->mac_header;
@@ -72,6 +92,7 @@ static __always_inline bool look_at_packet(const struct sk_buff* skb, struct vie
   view->captured = tail - offset;
   view->length = view->captured + skb->data_len;
   view->tag = has_vlan_tag(skb) ? (__u32)bpf_ntohs(skb->vlan_proto) << 16 | skb->vlan_tci : 0;
+  if (view->is_link && is_vlan_type(skb->protocol)) step_over_tags(view);
   return true;
 }
 
