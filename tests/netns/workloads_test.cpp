@@ -12,6 +12,9 @@
 #include <sys/mount.h>
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
 
 #include "observe/workloads/cgroups.h"
 #include "support/cgroup.h"
@@ -114,6 +117,82 @@ TEST_F(WorkloadsTest, WithoutAMountInSightOneIsMadeThatNobodySees) {
               return cgroups.path(id).value_or("?") == scope.path() ? 0 : 5;
             }),
             0);
+}
+
+TEST_F(WorkloadsTest, WhereContainersStandInV1OnlyTheirProcessesTell) {
+  const auto legacy = test::mounted_cgroups("cgroup");
+  if (!legacy) GTEST_SKIP() << "this host has cgroup v2 only";
+  const CgroupFolder unified(folder() + "/containerd.service");
+  const CgroupFolder first(folder() + "/docker/" + some_id('1'), *legacy);
+  const CgroupFolder second(folder() + "/docker/" + some_id('2'), *legacy);
+  const auto move_into = [&](const CgroupFolder& container) {
+    return [&] {
+      unified.enter();
+      container.enter();
+      return std::uint64_t{1};
+    };
+  };
+  Cgroups cgroups = Cgroups::open();
+  const auto name = [&] {
+    const auto workload = cgroups.workload(unified.id());
+    return !workload ? "?" : *workload ? (*workload)->name : std::string("-");
+  };
+  EXPECT_EQ(name(), "containerd.service");
+  const Tenant one(move_into(first));
+  EXPECT_EQ(name(), "docker-" + some_id('1').substr(0, 12));
+  const Tenant other(move_into(second));
+  EXPECT_EQ(name(), "-") << "neither of the two";
+}
+
+/// A container as runc makes it: the host's /usr, a network namespace of its own.
+class RuncContainer {
+ public:
+  RuncContainer(const std::string& name, const std::string& cgroup) : name_(name) {
+    std::filesystem::create_directories(bundle_ + "/rootfs/usr");
+    for (const char* link : {"bin", "lib", "lib64"}) {
+      std::filesystem::create_symlink(std::string("usr/") + link, bundle_ + "/rootfs/" + link);
+    }
+    std::ofstream(bundle_ + "/config.json") << R"({"ociVersion":"1.0.2","root":{"path":"rootfs","readonly":true},
+      "process":{"user":{"uid":0,"gid":0},"args":["/bin/sleep","60"],"cwd":"/","env":["PATH=/bin"]},
+      "mounts":[{"destination":"/proc","type":"proc","source":"proc"},
+                {"destination":"/usr","type":"bind","source":"/usr","options":["rbind","ro"]}],
+      "linux":{"namespaces":[{"type":"pid"},{"type":"network"},{"type":"mount"}],"cgroupsPath":")"
+                                            << cgroup << "\"}}";
+    started_ = test::run({"runc", "run", "-d", "--bundle", bundle_, "--pid-file", bundle_ + "/pid", name_});
+    std::ifstream(bundle_ + "/pid") >> pid_;
+  }
+  RuncContainer(const RuncContainer&) = delete;
+  RuncContainer& operator=(const RuncContainer&) = delete;
+  ~RuncContainer() {
+    static_cast<void>(test::run({"runc", "delete", "-f", name_}));
+    std::filesystem::remove_all(bundle_);
+  }
+  [[nodiscard]] const test::Outcome& started() const { return started_; }
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+ private:
+  std::string name_;
+  std::string bundle_ = std::filesystem::temp_directory_path() / ("weir-runc-" + std::to_string(::getpid()));
+  test::Outcome started_;
+  pid_t pid_ = 0;
+};
+
+TEST_F(WorkloadsTest, AContainerOfRunc) {
+  if (test::run({"sh", "-c", "command -v runc"}).code != 0) GTEST_SKIP() << "needs runc";
+  // runc leaves the directories above its own: in each hierarchy they are made here first, and taken away after.
+  std::vector<std::unique_ptr<CgroupFolder>> above;
+  for (const std::string& root : test::all_cgroups()) {
+    above.push_back(std::make_unique<CgroupFolder>(folder() + "/docker", root));
+  }
+  const RuncContainer container("weir-test-" + std::to_string(::getpid()), folder() + "/docker/" + some_id('9'));
+  if (container.started().code != 0) GTEST_SKIP() << "runc cannot run here: " << container.started().err;
+  const auto ns = netns::Netns::open("pid:" + std::to_string(container.pid()));
+  ASSERT_TRUE(ns);
+  Workloads workloads;
+  const model::WorkloadRef* workload = workloads.of(0, ns->id());
+  ASSERT_NE(workload, nullptr);
+  EXPECT_EQ(workload->runtime, "docker");
+  EXPECT_EQ(workload->id, some_id('9'));
 }
 
 TEST_F(WorkloadsTest, ANamespaceBelongsToTheContainerInIt) {

@@ -20,11 +20,15 @@
 
 namespace weir::test {
 
-/// Where cgroup v2 is mounted; nullopt: nowhere, or nothing can be made there.
-inline std::optional<std::string> unified_cgroups() {
+/// Where whole trees of cgroups are mounted in which directories can be made, in the order of the mounts. `type` is
+/// "cgroup2", "cgroup" (v1), or empty for both.
+inline std::vector<std::string> all_cgroups(const std::string& type = {}) {
+  std::vector<std::string> points;
   std::ifstream file("/proc/self/mountinfo");
   for (std::string line; std::getline(file, line);) {
-    if (line.find(" - cgroup2 ") == std::string::npos) continue;
+    const bool wanted = line.find(" - " + (type.empty() ? "cgroup2" : type) + " ") != std::string::npos ||
+                        (type.empty() && line.find(" - cgroup ") != std::string::npos);
+    if (!wanted) continue;
     std::array<std::string, 5> fields;
     std::size_t at = 0;
     for (std::string& field : fields) {
@@ -32,16 +36,27 @@ inline std::optional<std::string> unified_cgroups() {
       field = line.substr(at, end - at);
       at = end + 1;
     }
-    if (fields[3] == "/" && ::access(fields[4].c_str(), W_OK) == 0) return fields[4];
+    if (fields[3] == "/" && ::access(fields[4].c_str(), W_OK) == 0) points.push_back(fields[4]);
   }
-  return std::nullopt;
+  return points;
+}
+
+/// The first of them.
+inline std::optional<std::string> mounted_cgroups(const std::string& type) {
+  const auto points = all_cgroups(type);
+  return points.empty() ? std::nullopt : std::optional(points.front());
+}
+
+inline std::optional<std::string> unified_cgroups() {
+  return mounted_cgroups("cgroup2");
 }
 
 /// Directories below a mount of cgroups, removed again once their processes are gone.
 class CgroupFolder {
  public:
   /// `path` from the root, each part of which is made unless it is there.
-  explicit CgroupFolder(const std::string& path) : root_(unified_cgroups().value()), path_(path) {
+  explicit CgroupFolder(const std::string& path, std::string root = unified_cgroups().value())
+      : root_(std::move(root)), path_(path) {
     for (std::size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
       const std::string part = root_ + path.substr(0, at);
       if (::mkdir(part.c_str(), 0755) == 0)
