@@ -6,6 +6,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <system_error>
 
 #include "base/units.h"
 #include "model/packet.h"
@@ -62,6 +63,15 @@ std::string icmp_text(std::int64_t result) {
   return fmt::format("  sends ICMP type {} code {}", result >> 8, result & 0xff);
 }
 
+std::string xdp_text(const model::XdpOutcome& xdp) {
+  std::string text = "  XDP " + xdp.action;
+  if (xdp.program != 0) text += fmt::format(" of program {}", xdp.program);
+  if (xdp.to != 0) text += fmt::format(" to {}", xdp.to);
+  if (xdp.error != 0) text += fmt::format(": {}", std::generic_category().message(-xdp.error));
+  if (xdp.sent != 0) text += fmt::format(", {} sent", xdp.sent);
+  return text + (xdp.dropped == 0 ? "" : fmt::format(", {} dropped", xdp.dropped));
+}
+
 std::string nft_text(const model::NftVerdict& nft) {
   const std::string rule = nft.handle == 0 ? std::string() : fmt::format(" handle {}", nft.handle);
   return fmt::format("  {} {} {}{} {}: {}", nft.family, nft.table, nft.chain, rule, nft.type, nft.verdict);
@@ -71,6 +81,7 @@ std::string details(const model::TraceEvent& event) {
   std::string text;
   if (event.fib) text += fib_text(*event.fib);
   if (event.nft) text += nft_text(*event.nft);
+  if (event.xdp) text += xdp_text(*event.xdp);
   if (event.drop) text += fmt::format("  {} at {}", event.drop->reason, event.drop->location);
   if (event.result) {
     if (event.hook.name == "sock:inet_sock_set_state") {
@@ -79,6 +90,10 @@ std::string details(const model::TraceEvent& event) {
       text += icmp_text(*event.result);
     } else if (event.hook.name == "skb:skb_copy_datagram_iovec") {
       text += fmt::format("  {} bytes read", *event.result);
+    } else if (event.hook.name == "neigh:neigh_event_send_done") {
+      text += fmt::format("  waits for its neighbour's address, {} in the queue", *event.result);
+    } else if (event.hook.name == "neigh:neigh_create") {
+      text += "  no room for another neighbour: the table is full";
     } else if (*event.result != 0 && event.hook.name != "qdisc:qdisc_dequeue") {
       text += fmt::format("  returns {}", *event.result);
     }
@@ -125,12 +140,20 @@ std::string headline(const model::Journey& journey, const JourneyStyle& style) {
   return line + '\n';
 }
 
+std::string time_text(const model::TraceEvent& event, const JourneyStyle& style) {
+  const auto utc = std::chrono::sys_time<std::chrono::nanoseconds>(
+      std::chrono::nanoseconds(static_cast<std::int64_t>(event.time_ns)) + style.wall_offset);
+  return format_utc(utc).substr(11, 15);
+}
+
+/// An event that is of no packet: a line of its own.
+std::string render_alone(const model::TraceEvent& event, const JourneyStyle& style) {
+  return fmt::format("{}  {}  {}{}\n", time_text(event, style), model::to_string(event.device),
+                     short_hook(event.hook.name), paint(details(event), "31", style.color));
+}
+
 std::string offset_text(const model::TraceEvent& event, const model::Journey& journey, const JourneyStyle& style) {
-  if (&event == &journey.events.front()) {
-    const auto utc = std::chrono::sys_time<std::chrono::nanoseconds>(
-        std::chrono::nanoseconds(static_cast<std::int64_t>(event.time_ns)) + style.wall_offset);
-    return format_utc(utc).substr(11, 15);
-  }
+  if (&event == &journey.events.front()) return time_text(event, style);
   const std::uint64_t since = event.time_ns - journey.events.front().time_ns;
   return "+" + format_duration(std::chrono::nanoseconds(since));
 }
@@ -145,6 +168,7 @@ std::string_view short_hook(std::string_view name) {
 
 std::string render_journey(const model::Journey& journey, const JourneyStyle& style) {
   if (journey.events.empty()) return {};
+  if (journey.id == 0) return render_alone(journey.events.front(), style);
   std::string text = headline(journey, style);
   std::size_t device_width = 0;
   for (const model::TraceEvent& event : journey.events) {

@@ -93,7 +93,7 @@ void JourneyPrinter::take(const model::Journey& journey) {
     }
     return;
   }
-  if (recent_.insert(journey.id).second) {
+  if (journey.id != 0 && recent_.insert(journey.id).second) {
     ++shown_;
     complete_ += journey.complete() ? 1 : 0;
     recent_order_.push_back(journey.id);

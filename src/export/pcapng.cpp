@@ -231,7 +231,9 @@ class Capture {
 Result<PcapngCount> write_pcapng(std::ostream& out, std::span<const Journey> journeys,
                                  std::chrono::nanoseconds wall_clock_offset) {
   std::vector<Frame> frames;
-  for (const Journey& journey : journeys) add_frames(journey, frames);
+  for (const Journey& journey : journeys) {
+    if (journey.id != 0) add_frames(journey, frames);
+  }
   std::ranges::stable_sort(frames, {}, [](const Frame& frame) { return frame.event->time_ns; });
   Capture capture(out, wall_clock_offset);
   capture.begin();

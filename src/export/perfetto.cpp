@@ -211,7 +211,7 @@ Result<PerfettoCount> write_perfetto(std::ostream& out, std::span<const Journey>
       fmt::format(R"({{"ph":"M","name":"process_name","pid":{},"args":{{"name":"journeys"}}}})", kJourneysProcess));
   std::vector<Stay> stays;
   for (const Journey& journey : journeys) {
-    if (journey.events.empty()) continue;
+    if (journey.events.empty() || journey.id == 0) continue;
     add_journey(list, journey, add_stays(journey, offset_ns, stays), offset_ns);
     ++count.journeys;
   }

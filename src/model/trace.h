@@ -95,6 +95,17 @@ struct FibLookup {
   bool operator==(const FibLookup&) const = default;
 };
 
+/// What XDP did with packets, before they have an sk_buff (tracepoints xdp:*).
+struct XdpOutcome {
+  std::string action;         ///< "TX", "REDIRECT", …; the number that the program returned where it is none
+  std::uint32_t program = 0;  ///< id of the XDP program, 0: not known at this hook
+  std::int32_t error = 0;     ///< 0 or a negative errno
+  std::uint32_t to = 0;       ///< of a redirect: ifindex, key of the map, or CPU; 0: not known at this hook
+  std::uint32_t sent = 0;     ///< of a batch
+  std::uint32_t dropped = 0;
+  bool operator==(const XdpOutcome&) const = default;
+};
+
 /// Where an event was seen. The names of tracepoints are the kernel's ("net:net_dev_queue"), brackets of netfilter
 /// "nf:PRE_ROUTING:first", tc programs "tcx:ingress", functions "kprobe:ip_rcv".
 struct Hook {
@@ -106,7 +117,7 @@ struct Hook {
 /// One packet at one hook.
 struct TraceEvent {
   std::uint64_t time_ns = 0;   ///< CLOCK_MONOTONIC
-  std::uint64_t journey = 0;   ///< equal for all events of a packet
+  std::uint64_t journey = 0;   ///< equal for all events of a packet; 0: of none, an event on its own (XDP)
   std::uint32_t sequence = 0;  ///< place within the journey as the kernel counted; a gap is a lost event
   std::uint16_t branch = 0;    ///< 0: the packet itself; others: its fragments and segments, each with own sequences
   std::uint32_t cpu = 0;
@@ -118,6 +129,7 @@ struct TraceEvent {
   std::optional<NftVerdict> nft;
   std::optional<Drop> drop;
   std::optional<FibLookup> fib;
+  std::optional<XdpOutcome> xdp;
   std::optional<std::int64_t> result;  ///< what the hook itself says: rc of net_dev_xmit, bytes read, ICMP type<<8|code
   std::vector<std::string> stack;      ///< innermost first, function+offset; empty: not asked for
   std::uint64_t cgroup = 0;            ///< id of the cgroup of the packet's socket, 0: none
@@ -142,7 +154,7 @@ const char* to_string(JourneyEnd end);
 
 /// All events of one packet, in order.
 struct Journey {
-  std::uint64_t id = 0;
+  std::uint64_t id = 0;            ///< 0: no journey but one event that is of no packet
   std::vector<TraceEvent> events;  ///< by sequence
   JourneyEnd end = JourneyEnd::unknown;
   std::uint32_t lost_events = 0;  ///< gaps in the sequence

@@ -100,6 +100,16 @@ void write_fib(JsonWriter& to, const FibLookup& fib) {
   to.field("gateway", if_any(fib.gateway));
 }
 
+void write_xdp(JsonWriter& to, const XdpOutcome& xdp) {
+  to.field("action", xdp.action);
+  to.key("program");
+  xdp.program != 0 ? to.value(xdp.program) : to.null();
+  to.field("error", xdp.error);
+  to.field("to", xdp.to);
+  to.field("sent", xdp.sent);
+  to.field("dropped", xdp.dropped);
+}
+
 /// A value of a change; nearly all are numbers and words, for which a serializer is too dear.
 void write_value(JsonWriter& to, const Json& value) {
   if (value.is_number_unsigned()) return to.value(value.get<std::uint64_t>());
@@ -143,7 +153,9 @@ void write_event(JsonWriter& to, const TraceEvent& event, const Packet* packet, 
   to.field("time", format_utc(std::chrono::sys_time<Nanoseconds>(time + wall_clock_offset)));
   to.field("time_ns", event.time_ns);
   to.field("cpu", event.cpu);
-  to.field("journey", journey_text(event.journey));
+  const bool alone = event.journey == 0;
+  to.key("journey");
+  alone ? to.null() : to.value(journey_text(event.journey));
   to.field("sequence", event.sequence);
   to.field("first", event.first);
   to.field("last", event.last);
@@ -155,11 +167,13 @@ void write_event(JsonWriter& to, const TraceEvent& event, const Packet* packet, 
   to.field("workload", if_any(event.workload));
   to.key("packet");
   packet != nullptr ? write_packet(to, *packet) : to.null();
-  to.object("skb", [&] { write_skb(to, event.skb); });
+  to.key("skb");
+  alone ? to.null() : to.object([&] { write_skb(to, event.skb); });
   write_if(to, "ct", event.ct, write_ct);
   write_if(to, "nft", event.nft, write_nft);
   write_if(to, "drop", event.drop, write_drop);
   write_if(to, "fib", event.fib, write_fib);
+  write_if(to, "xdp", event.xdp, write_xdp);
   to.field("result", event.result);
   to.object("changed", [&] { write_changes(to, changes); });
   write_stack(to, event.stack);

@@ -52,14 +52,14 @@ TEST(TraceJson, HasTheKeysOfTheSchema) {
   const Json json = to_json(plain, nullptr, {}, std::chrono::nanoseconds(1'763'719'200'000'000'000));
   EXPECT_THAT(keys(json), ElementsAre("schema", "time", "time_ns", "cpu", "journey", "sequence", "first", "last",
                                       "clone", "hook", "netns", "dev", "ifindex", "workload", "packet", "skb", "ct",
-                                      "nft", "drop", "fib", "result", "changed", "stack"));
+                                      "nft", "drop", "fib", "xdp", "result", "changed", "stack"));
   EXPECT_EQ(json["schema"], "weir.event/1");
   EXPECT_EQ(json["time"], "2025-11-21T10:00:01.000000123Z");
   EXPECT_EQ(json["journey"], "0000000000abcdef");
   EXPECT_EQ(json["hook"], "net:net_dev_queue");
   EXPECT_EQ(json["netns"], "pod");
   EXPECT_EQ(json["dev"], "eth0");
-  for (const char* key : {"packet", "ct", "nft", "drop", "fib", "result", "stack", "workload"}) {
+  for (const char* key : {"packet", "ct", "nft", "drop", "fib", "xdp", "result", "stack", "workload"}) {
     EXPECT_TRUE(json[key].is_null()) << key;
   }
   EXPECT_THAT(keys(json["skb"]), ElementsAre("address", "queue_mapping", "mark", "hash", "priority", "len", "gso_segs",

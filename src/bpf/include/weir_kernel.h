@@ -129,6 +129,29 @@ struct sk_buff {
   unsigned char* data;
 };
 
+struct sk_buff_head {
+  struct sk_buff* prev; /* the last one */
+  __u32 qlen;
+};
+
+struct neighbour {
+  struct sk_buff_head arp_queue; /* packets that wait for its address, of either protocol */
+  __u8 nud_state;
+  struct net_device* dev;
+};
+
+struct request_sock {
+  struct sock_common __req_common;
+};
+
+struct bpf_prog_aux {
+  __u32 id;
+};
+
+struct bpf_prog {
+  struct bpf_prog_aux* aux;
+};
+
 struct nf_hook_state {
   __u8 hook;
   struct net_device* in;

@@ -47,21 +47,6 @@ int tracepoint_arguments(const btf* types, std::string_view event) {
   return prototype == nullptr ? -1 : btf_vlen(prototype) - 1;
 }
 
-/// How many arguments our program reads; a kernel whose tracepoint has fewer does not have what it wants.
-int arguments_read(std::string_view event) {
-  if (event == "qdisc_dequeue" || event == "fib_table_lookup" || event == "fib6_table_lookup") return 4;
-  if (event == "qdisc_enqueue" || event == "udp_fail_queue_rcv_skb" || event == "icmp_send" ||
-      event == "inet_sock_set_state") {
-    return 3;
-  }
-  if (event == "net_dev_xmit") return 3;
-  if (event == "net_dev_start_xmit" || event == "skb_copy_datagram_iovec" || event == "sock_rcvqueue_full" ||
-      event == "tcp_probe" || event == "tcp_retransmit_skb" || event == "tcp_send_reset" || event == "kfree_skb") {
-    return 2;
-  }
-  return 1;
-}
-
 bpf_program* program_of(trace& object, std::string_view name) {
   return bpf_object__find_program_by_name(object.obj, std::string(name).c_str());
 }
@@ -151,7 +136,7 @@ void choose_tracepoints(trace& object, const TraceRequest& request, const btf* t
   object.rodata->drop_has_reason = tracepoint_arguments(types, "kfree_skb") >= 3;
   for (const Tracepoint& one : tracepoints()) {
     bool wanted = std::ranges::binary_search(request.hooks.tracepoints, one.number);
-    if (wanted && tracepoint_arguments(types, one.program) < arguments_read(one.program)) {
+    if (wanted && tracepoint_arguments(types, one.program) < one.arguments) {
       attached.notes.push_back(fmt::format("{}: this kernel does not have it", one.name));
       wanted = false;
     }

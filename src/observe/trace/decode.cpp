@@ -17,7 +17,8 @@ std::size_t sections_bytes(std::uint16_t sections) {
   return ((sections & WEIR_SECTION_CT) != 0 ? sizeof(weir_trace_ct) : 0) +
          ((sections & WEIR_SECTION_FIB) != 0 ? sizeof(weir_trace_fib) : 0) +
          ((sections & WEIR_SECTION_PACKET) != 0 ? sizeof(weir_trace_packet) : 0) +
-         ((sections & WEIR_SECTION_STACK) != 0 ? sizeof(weir_trace_stack) : 0);
+         ((sections & WEIR_SECTION_STACK) != 0 ? sizeof(weir_trace_stack) : 0) +
+         ((sections & WEIR_SECTION_XDP) != 0 ? sizeof(weir_trace_xdp) : 0);
 }
 
 /// The next section; the caller has checked that there is enough.
@@ -82,6 +83,20 @@ model::FibLookup lookup(const weir_trace_fib& fib) {
   return found;
 }
 
+std::string action_name(std::uint32_t action) {
+  constexpr std::array<std::string_view, 5> kActions{"ABORTED", "DROP", "PASS", "TX", "REDIRECT"};
+  return action < kActions.size() ? std::string(kActions[action]) : fmt::format("{}", action);
+}
+
+model::XdpOutcome xdp_outcome(const weir_trace_xdp& xdp) {
+  return {.action = action_name(xdp.action),
+          .program = xdp.program,
+          .error = xdp.error,
+          .to = xdp.to,
+          .sent = xdp.sent,
+          .dropped = xdp.dropped};
+}
+
 model::PacketBytes packet_bytes(const weir_trace_packet& packet) {
   const std::size_t size = std::min<std::size_t>(packet.captured, WEIR_TRACE_SNAP);
   const auto bytes = std::as_bytes(std::span(packet.bytes).first(size));
@@ -113,7 +128,7 @@ model::SkbFields skb_fields(const weir_trace_event& head) {
 bool says_result(std::uint16_t hook) {
   return hook == WEIR_HOOK_net_dev_xmit || hook == WEIR_HOOK_skb_copy_datagram_iovec || hook == WEIR_HOOK_icmp_send ||
          hook == WEIR_HOOK_inet_sock_set_state || hook == WEIR_HOOK_udp_fail_queue_rcv_skb ||
-         hook == WEIR_HOOK_qdisc_dequeue;
+         hook == WEIR_HOOK_qdisc_dequeue || hook == WEIR_HOOK_neigh_event_send_done || hook == WEIR_HOOK_neigh_create;
 }
 
 std::string hook_name(std::uint16_t number, const TraceNames& names) {
@@ -177,6 +192,7 @@ Result<model::TraceEvent> decode(std::span<const std::byte> record, const TraceN
                                          : fmt::format("{:#x}", stack.address[index]));
     }
   }
+  if ((head->sections & WEIR_SECTION_XDP) != 0) event.xdp = xdp_outcome(take<weir_trace_xdp>(rest));
   return event;
 }
 

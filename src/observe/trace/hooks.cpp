@@ -17,7 +17,7 @@ namespace weir::observe {
 namespace {
 
 constexpr std::array kTracepoints{
-#define X(number, program, name, begins) Tracepoint{number, #program, name, (begins) != 0},
+#define X(number, program, name, begins, arguments) Tracepoint{number, #program, name, (begins) != 0, arguments},
     WEIR_TRACEPOINTS(X)
 #undef X
 };
@@ -94,6 +94,7 @@ Result<void> add_probe(HookChoice& choice, const std::string& word) {
   for (const Tracepoint& one : kTracepoints) {
     if (!matches(given, one.name) && !matches(given, one.program)) continue;
     insert_sorted(choice.tracepoints, one.number);
+    insert_sorted(choice.named, one.number);
     found = true;
   }
   if (found) return {};
@@ -126,6 +127,7 @@ Result<Profile> parse_profile(std::string_view json, const std::string& file) {
                   "known: name, description (text), probes (list of text), stack (true or false)");
     }
   }
+  profile.hooks.named.clear();
   return profile;
 }
 

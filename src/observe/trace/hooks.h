@@ -18,6 +18,7 @@ struct Tracepoint {
   std::string_view program;  ///< name of the event; the BPF program is trace_NAME
   std::string_view name;     ///< "net:net_dev_queue"
   bool begins = false;       ///< packets may be seen here for the first time
+  int arguments = 0;         ///< read by our program: a tracepoint with fewer is as good as none
 };
 
 std::span<const Tracepoint> tracepoints();
@@ -38,9 +39,11 @@ std::span<const std::string_view> nf_hooks();
 /// Which hooks a trace attaches.
 struct HookChoice {
   std::vector<std::uint16_t> tracepoints;  ///< numbers, sorted
-  std::vector<unsigned> nf_slots;          ///< indices into nf_slots(); empty: no netfilter programs
-  bool tcx = false;                        ///< tcx programs at the chosen devices
-  std::vector<std::string> functions;      ///< kernel functions by kprobe.multi; may hold * at the end
+  std::vector<std::uint16_t>
+      named;                       ///< those that somebody asked for by --probe, sorted: they speak beside a filter too
+  std::vector<unsigned> nf_slots;  ///< indices into nf_slots(); empty: no netfilter programs
+  bool tcx = false;                ///< tcx programs at the chosen devices
+  std::vector<std::string> functions;  ///< kernel functions by kprobe.multi; may hold * at the end
   bool operator==(const HookChoice&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 namespace weir::observe {
 
@@ -50,6 +51,12 @@ bool freed_with_what_it_merged_into(const model::TraceEvent& event) {
   return event.drop && event.drop->location.starts_with("skb_release_data");
 }
 
+/// Beside a packet, and its end as far as hooks can see it: it has done what it came for.
+bool is_taken_in(std::uint16_t hook) {
+  return hook == WEIR_HOOK_inet_sock_set_state || hook == WEIR_HOOK_sk_data_ready ||
+         hook == WEIR_HOOK_tcp_receive_reset || hook == WEIR_HOOK_tcp_retransmit_synack;
+}
+
 model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
   bool read = false;
   bool dropped = false;
@@ -60,7 +67,7 @@ model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
     if (event.hook.id == WEIR_HOOK_kfree_skb && event.last) {
       (freed_with_what_it_merged_into(event) ? merged : dropped) = true;
     }
-    if (!event.beside || event.hook.id >= WEIR_HOOK_inet_sock_set_state) last = &event;
+    if (!event.beside || is_taken_in(event.hook.id)) last = &event;
   }
   // A ping's reply is read from a raw socket by way of a clone, and the packet itself found no socket: that is no loss.
   if (read) return model::JourneyEnd::delivered;
@@ -72,6 +79,8 @@ model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
     case WEIR_HOOK_tcp_probe:
     case WEIR_HOOK_inet_sock_set_state:
     case WEIR_HOOK_sk_data_ready:
+    case WEIR_HOOK_tcp_receive_reset:
+    case WEIR_HOOK_tcp_retransmit_synack:
       return model::JourneyEnd::arrived;
     case WEIR_HOOK_napi_gro_receive_entry:
     case WEIR_HOOK_napi_gro_frags_entry:
@@ -86,13 +95,14 @@ model::JourneyEnd end_of(const std::vector<model::TraceEvent>& events) {
 Result<void> JourneyBuilder::add(std::span<const std::byte> record) {
   const auto head = record_head(record);
   if (!head) return std::unexpected(head.error());
-  RawJourney& journey = open_[head->journey];
+  RawJourney& journey = head->journey == 0 ? alone_.emplace_back() : open_[head->journey];
   if (journey.ends.empty()) {
     journey.id = head->journey;
     journey.first_ns = head->time_ns;
   }
   journey.first_ns = std::min<std::uint64_t>(journey.first_ns, head->time_ns);
   journey.last_ns = std::max<std::uint64_t>(journey.last_ns, head->time_ns);
+  journey.waiting = head->hook == WEIR_HOOK_neigh_event_send_done;
   if ((head->flags & WEIR_FLAG_FIRST) != 0) ++journey.started;
   if ((head->flags & WEIR_FLAG_LAST) != 0) ++journey.ended;
   journey.bytes.insert(journey.bytes.end(), record.begin(), record.end());
@@ -104,12 +114,12 @@ std::vector<RawJourney> JourneyBuilder::take_finished(std::uint64_t now_ns) {
   if (now_ns < looked_ns_ + kLookEveryNs && open_.size() <= limits_.open) return {};
   looked_ns_ = now_ns;
   const bool crowded = open_.size() > limits_.open;
-  std::vector<RawJourney> finished;
+  std::vector<RawJourney> finished = std::exchange(alone_, {});
   for (auto at = open_.begin(); at != open_.end();) {
     const RawJourney& journey = at->second;
     const std::uint64_t quiet = now_ns > journey.last_ns ? now_ns - journey.last_ns : 0;
     const bool ended = journey.started != 0 && journey.ended >= journey.started;
-    const auto patience = ended ? limits_.linger : limits_.idle;
+    const auto patience = ended ? limits_.linger : journey.waiting ? limits_.waiting : limits_.idle;
     const bool over = quiet > static_cast<std::uint64_t>(patience.count());
     // In a crowd everything that is not happening right now goes.
     if (over || (crowded && quiet > static_cast<std::uint64_t>(limits_.linger.count()))) {
@@ -123,7 +133,7 @@ std::vector<RawJourney> JourneyBuilder::take_finished(std::uint64_t now_ns) {
 }
 
 std::vector<RawJourney> JourneyBuilder::take_all() {
-  std::vector<RawJourney> all;
+  std::vector<RawJourney> all = std::exchange(alone_, {});
   for (auto& [id, journey] : open_) all.push_back(std::move(journey));
   open_.clear();
   return sorted(std::move(all));

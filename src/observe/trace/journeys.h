@@ -21,6 +21,7 @@ struct RawJourney {
   std::uint64_t last_ns = 0;
   std::uint32_t started = 0;  ///< the packet itself, its fragments and segments
   std::uint32_t ended = 0;
+  bool waiting = false;  ///< for a neighbour, as far as is known
   std::vector<std::byte> bytes;
   std::vector<std::uint32_t> ends;  ///< where in `bytes` each record ends
 };
@@ -29,6 +30,7 @@ struct RawJourney {
 struct JourneyLimits {
   std::chrono::nanoseconds linger = std::chrono::milliseconds(100);  ///< after the last end: a fragment may follow
   std::chrono::nanoseconds idle = std::chrono::seconds(3);           ///< without an end: freed where no hook looks
+  std::chrono::nanoseconds waiting = std::chrono::seconds(10);       ///< for a neighbour: three probes, a second apart
   std::size_t open = 200'000;                                        ///< the oldest ones are given out beyond this
 };
 
@@ -47,6 +49,7 @@ class JourneyBuilder {
  private:
   JourneyLimits limits_;
   std::unordered_map<std::uint64_t, RawJourney> open_;
+  std::vector<RawJourney> alone_;  ///< events that are of no packet
   std::uint64_t looked_ns_ = 0;
 };
 

@@ -150,6 +150,7 @@ class StretchLatency::Walk {
 };
 
 void StretchLatency::add(const model::Journey& journey) {
+  if (journey.id == 0) return;
   const bool is_udp = begins_as_udp(journey);
   std::map<std::uint16_t, Walk> branches;
   for (const model::TraceEvent& event : journey.events) {

@@ -67,7 +67,7 @@ model::TraceEvent event_behind(const model::TraceEvent& before, const NftTraceMe
 }  // namespace
 
 void add_rules(model::Journey& journey, std::uint64_t netns, const std::deque<NftTraceMessage>& messages) {
-  if (journey.events.empty()) return;
+  if (journey.events.empty() || journey.id == 0) return;
   const std::uint64_t first = journey.events.front().time_ns;
   const std::uint64_t last = journey.events.back().time_ns;
   std::vector<std::pair<std::size_t, model::TraceEvent>> met;

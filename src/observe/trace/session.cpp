@@ -45,6 +45,13 @@ Result<bpf::Skeleton<trace>> open_with_filter(std::vector<std::byte>& image, con
   return opened;
 }
 
+/// Which hooks may tell what the filter cannot be asked about: all without a filter, else those that were named.
+void choose_lone(trace& object, const TraceRequest& request) {
+  auto& wanted = object.rodata->lone_wanted;
+  for (auto& half : wanted) half = request.filter.empty() ? ~std::uint64_t{0} : 0;
+  for (const std::uint16_t number : request.hooks.named) wanted[number / 64] |= std::uint64_t{1} << number % 64;
+}
+
 void configure(trace& object, const TraceRequest& request) {
   object.rodata->emit_events = request.events;
   object.rodata->count_paths = request.paths;
@@ -54,6 +61,7 @@ void configure(trace& object, const TraceRequest& request) {
   object.rodata->snap_bytes = request.snap_bytes;
   object.rodata->only_netns = request.only_netns;
   object.rodata->reads_by_address = best_packet_access().rdonly_cast != 0;
+  choose_lone(object, request);
   const std::size_t page = 4096;
   const std::size_t ring = std::bit_ceil(std::max(request.events ? request.ring_bytes : page, page));
   object.rodata->wakeup_bytes = static_cast<std::uint32_t>(ring / 8);

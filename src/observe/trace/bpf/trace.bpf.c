@@ -4,12 +4,13 @@
 
 #include "observe/trace/bpf/trace_beside.h"
 #include "observe/trace/bpf/trace_follow.h"
+#include "observe/trace/bpf/trace_lone.h"
 
 #define NF_ACCEPT 1
 #define TCX_NEXT (-1)
 #define NF_LOCAL_OUT 3
 #define NF_POST_ROUTING 4
-#define CONSUMED 1
+#define NUD_INCOMPLETE 1
 
 extern void* bpf_cast_to_kern_ctx(void* ctx) __ksym __weak;
 
@@ -118,6 +119,19 @@ int BPF_PROG(trace_tcp_send_reset, const struct sock* sk, const struct sk_buff* 
 SEC("tp_btf/icmp_send")
 int BPF_PROG(trace_icmp_send, const struct sk_buff* skb, int type, int code) {
   struct firing fired = {.hook = WEIR_HOOK_icmp_send, .result = type << 8 | code};
+  return follow(ctx, skb, &fired), 0;
+}
+
+/* The packet was put into the neighbour's queue right before, and is its last one as long as the neighbour is unknown.
+ */
+SEC("tp_btf/neigh_event_send_done")
+int BPF_PROG(trace_neigh_event_send_done, const struct neighbour* neighbour, int queued) {
+  const __u32 waiting = neighbour->arp_queue.qlen;
+  if (!queued || !waiting || !(neighbour->nud_state & NUD_INCOMPLETE)) return 0;
+  const struct sk_buff* skb = neighbour->arp_queue.prev;
+  if (!skb) return 0;
+  struct firing fired = {.hook = WEIR_HOOK_neigh_event_send_done, .stage = STAGE_TX, .begins = true, .result = waiting};
+  place(&fired, neighbour->dev);
   return follow(ctx, skb, &fired), 0;
 }
 

@@ -16,6 +16,7 @@ enum weir_trace_section {
   WEIR_SECTION_FIB = 2,
   WEIR_SECTION_PACKET = 4,
   WEIR_SECTION_STACK = 8,
+  WEIR_SECTION_XDP = 16,
 };
 
 enum weir_trace_flag {
@@ -29,7 +30,7 @@ enum weir_trace_flag {
 
 struct weir_trace_event {
   __u64 time_ns;
-  __u64 journey;
+  __u64 journey; /* 0: of no packet that is followed, an event on its own */
   __u64 skb;
   __u64 netns;
   __u64 cgroup;
@@ -101,6 +102,17 @@ struct weir_trace_stack {
   __u64 address[WEIR_TRACE_STACK];
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_trace_stack) == 264);
+
+/* What XDP did with packets that have no sk_buff yet. */
+struct weir_trace_xdp {
+  __u32 action;  /* enum xdp_action, or what the program returned instead of one */
+  __u32 program; /* its id, 0: not known at this hook */
+  __s32 error;   /* 0 or a negative errno */
+  __u32 to;      /* where packets were redirected to: device, key of the map, or CPU; 0: not known at this hook */
+  __u32 sent;    /* of a batch */
+  __u32 dropped;
+};
+WEIR_ABI_ASSERT(sizeof(struct weir_trace_xdp) == 24);
 
 /* seen == emitted + filtered + sampled_out + lost, of the packets at one hook on one CPU. */
 struct weir_trace_count {

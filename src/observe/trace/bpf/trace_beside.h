@@ -150,7 +150,7 @@ int BPF_PROG(trace_fib6_table_lookup, const struct net* net, const struct fib6_r
 }
 
 /* Ends the journey of what opens and closes connections: it is freed where no tracepoint looks. */
-static __always_inline bool is_for(const struct sock* sk, const struct tracked* entry) {
+static __always_inline bool is_for(const struct sock_common* sk, const struct tracked* entry) {
   __u8 header[64];
   if (bpf_probe_read_kernel(header, sizeof(header), (void*)(entry->head + entry->network_offset)) != 0) return false;
   const __u32 offset = header[0] >> 4 == 6 ? 40 : (header[0] & 15) * 4;
@@ -158,12 +158,12 @@ static __always_inline bool is_for(const struct sock* sk, const struct tracked* 
   if (offset > sizeof(header) - sizeof(ports)) return false;
   if (bpf_probe_read_kernel(ports, sizeof(ports), (void*)(entry->head + entry->network_offset + offset)) != 0)
     return false;
-  const __be16 peer = sk->__sk_common.skc_dport; /* 0: a UDP socket that takes from everybody */
-  return (ports[0] == peer || peer == 0) && ports[1] == bpf_htons(sk->__sk_common.skc_num) &&
-         weir_net_id(sk->__sk_common.skc_net.net) == entry->netns;
+  const __be16 peer = sk->skc_dport; /* 0: a UDP socket that takes from everybody */
+  return (ports[0] == peer || peer == 0) && ports[1] == bpf_htons(sk->skc_num) &&
+         weir_net_id(sk->skc_net.net) == entry->netns;
 }
 
-static __noinline int follow_socket(const struct sock* sk, __u16 hook, int result) {
+static __noinline int follow_socket(const struct sock_common* sk, __u16 hook, int result) {
   const __u32 row = hook;
   if (!running) return 0;
   struct weir_trace_count* count = bpf_map_lookup_elem(&counts, &row);
@@ -188,10 +188,21 @@ static __noinline int follow_socket(const struct sock* sk, __u16 hook, int resul
 /* A packet has been put into a socket's queue. */
 SEC("tp_btf/sk_data_ready")
 int BPF_PROG(trace_sk_data_ready, const struct sock* sk) {
-  return follow_socket(sk, WEIR_HOOK_sk_data_ready, 0);
+  return follow_socket(&sk->__sk_common, WEIR_HOOK_sk_data_ready, 0);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(trace_inet_sock_set_state, const struct sock* sk, const int before, const int after) {
-  return follow_socket(sk, WEIR_HOOK_inet_sock_set_state, before << 8 | after);
+  return follow_socket(&sk->__sk_common, WEIR_HOOK_inet_sock_set_state, before << 8 | after);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(trace_tcp_receive_reset, const struct sock* sk) {
+  return follow_socket(&sk->__sk_common, WEIR_HOOK_tcp_receive_reset, 0);
+}
+
+/* Because of a SYN that came again; what the timer sends again belongs to no packet. */
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(trace_tcp_retransmit_synack, const struct sock* sk, const struct request_sock* request) {
+  return follow_socket(&request->__req_common, WEIR_HOOK_tcp_retransmit_synack, 0);
 }

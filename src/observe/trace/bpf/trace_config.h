@@ -14,7 +14,8 @@ const volatile bool drop_has_reason = true; /* tracepoint kfree_skb has `reason`
 const volatile __u32 watch_mask = 0;        /* 1 << enum weir_watch_field */
 const volatile __u32 sample_flows = 1;      /* one flow in so many is followed */
 const volatile __u32 snap_bytes = 96;
-const volatile __u64 only_netns = 0; /* packets are only taken up in this namespace, 0: in any */
+const volatile __u64 only_netns = 0;      /* packets are only taken up in this namespace, 0: in any */
+const volatile __u64 lone_wanted[2] = {}; /* bit N: hook N may tell what is of no packet that the filter could see */
 const volatile __u32 wakeup_bytes = 1 << 16;
 
 struct {

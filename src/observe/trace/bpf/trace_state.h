@@ -126,7 +126,8 @@ static __always_inline bool begins_anew(const struct tracked* entry, const struc
                                         __u32 ifindex) {
   if (stage != STAGE_TX || skb->skb_iif != 0) return false;
   if (entry->stage != STAGE_TX) return true;
-  const bool has_left = entry->hook >= WEIR_HOOK_net_dev_start_xmit && entry->hook < WEIR_HOOK_NF;
+  const bool has_left = entry->hook >= WEIR_HOOK_net_dev_start_xmit && entry->hook < WEIR_HOOK_NF &&
+                        entry->hook != WEIR_HOOK_neigh_event_send_done;
   return hook == WEIR_HOOK_net_dev_queue && has_left && entry->ifindex == ifindex;
 }
 
