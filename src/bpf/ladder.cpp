@@ -117,6 +117,11 @@ bool Ladder::has(std::string_view name) const {
   return rung != rungs.end() && rung->available;
 }
 
+bool has_rung(std::string_view name, const btf* types) {
+  const auto* spec = std::ranges::find(kRungs, name, &RungSpec::name);
+  return spec != std::end(kRungs) && try_rung(*spec, types).available;
+}
+
 Result<Ladder> climb(const LadderOptions& options) {
   const std::string missing = missing_capabilities();
   if (const auto loaded = probes::load_any(); !loaded && loaded.error().code == Errc::permission) {

@@ -1,6 +1,8 @@
 // The capability ladder: what this kernel lets Weir do, found by trying it (DESIGN section 2).
 #pragma once
 
+#include <bpf/btf.h>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,5 +34,8 @@ struct LadderOptions {
 /// host (in a network namespace of an own, short-lived thread), and drops it again. Takes well under a second.
 /// Errc::permission, naming the missing capabilities, when this user may not load BPF programs at all.
 Result<Ladder> climb(const LadderOptions& options = {});
+
+/// Tries one rung; `types` is the kernel's type information. False for a name that is none.
+[[nodiscard]] bool has_rung(std::string_view name, const btf* types);
 
 }  // namespace weir::bpf

@@ -2,10 +2,12 @@
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
+#include <linux/perf_event.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 
 namespace weir::bpf {
 
@@ -108,6 +110,32 @@ Result<Link> Link::tracing(int program_fd) {
   // for these came only with 5.19.
   const int fd = bpf_raw_tracepoint_open(nullptr, program_fd);
   if (fd < 0) return fail_errno(fd, "cannot attach a tracing program");
+  return Link(fd);
+}
+
+Result<Link> Link::tracing(int program_fd, std::uint64_t cookie) {
+  bpf_link_create_opts options{};
+  options.sz = sizeof options;
+  options.tracing.cookie = cookie;
+  const int fd = bpf_link_create(program_fd, 0, BPF_TRACE_FENTRY, &options);
+  if (fd < 0) return fail_errno(fd, "cannot attach to a function");
+  return Link(fd);
+}
+
+Result<Link> Link::kprobe(int program_fd, const std::string& function, std::uint64_t cookie) {
+  std::ifstream file("/sys/bus/event_source/devices/kprobe/type");
+  perf_event_attr attribute{};
+  attribute.size = sizeof attribute;
+  if (!(file >> attribute.type)) return fail(Errc::unsupported, "this kernel has no kprobes");
+  attribute.config1 = reinterpret_cast<std::uintptr_t>(function.c_str());
+  // The link keeps the event open for as long as it lives.
+  const sys::Fd event(static_cast<int>(::syscall(__NR_perf_event_open, &attribute, -1, 0, -1, PERF_FLAG_FD_CLOEXEC)));
+  if (!event.valid()) return fail_errno(errno, "cannot make a kprobe at " + function);
+  bpf_link_create_opts options{};
+  options.sz = sizeof options;
+  options.perf_event.bpf_cookie = cookie;
+  const int fd = bpf_link_create(program_fd, event.get(), BPF_PERF_EVENT, &options);
+  if (fd < 0) return fail_errno(fd, "cannot attach to a kprobe at " + function);
   return Link(fd);
 }
 

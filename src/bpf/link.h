@@ -54,6 +54,12 @@ class [[nodiscard]] Link {
 
   /// Attaches a loaded fentry, fexit, fmod_ret or tp_btf program to the function that it was loaded for.
   static Result<Link> tracing(int program_fd);
+  /// The same with a value that the program gets from bpf_get_attach_cookie() (Linux 5.19, commit 2fcc82411e74).
+  static Result<Link> tracing(int program_fd, std::uint64_t cookie);
+
+  /// Attaches a KPROBE program to one function, with a cookie (Linux 5.15, commit b89fbfbb854c). Errc::unsupported
+  /// where the kernel has no kprobes.
+  static Result<Link> kprobe(int program_fd, const std::string& function, std::uint64_t cookie);
 
   /// Attaches a KPROBE program to functions of the kernel at once (Linux 5.18, commit 0dcac2725406); `options` holds
   /// their names and cookies. Errc::unsupported where the kernel has no fprobe.

@@ -15,6 +15,7 @@
 #include "cli/session.h"
 #include "netns/netns.h"
 #include "observe/trace/bpf/trace_abi.h"
+#include "observe/trace/function_rung.h"
 
 namespace weir::cli {
 
@@ -93,6 +94,11 @@ Result<observe::TraceRequest> make_request(const TraceOptions& options) {
   return request;
 }
 
+std::string functions_text(observe::FunctionRung rung) {
+  if (rung == observe::FunctionRung::none) return "this kernel, or this user, cannot look at them";
+  return fmt::format("by {} here", to_string(rung));
+}
+
 Result<Exit> list_hooks() {
   std::cout << "tracepoints (seen in every namespace)\n";
   for (const observe::Tracepoint& one : observe::tracepoints()) {
@@ -104,8 +110,9 @@ Result<Exit> list_hooks() {
     std::cout << fmt::format("  nf:{:<27}priority {}\n", slot.name, slot.priority);
   }
   std::cout << "tc programs at the devices of --dev (all without it)\n  tcx\n"
-               "functions of the kernel with a sk_buff, where it has kprobe.multi\n  fn:NAME, fn:NAME*\n"
-               "profiles\n";
+               "functions of the kernel with a sk_buff\n"
+            << fmt::format("  {:<30}{}\n", "fn:NAME, fn:NAME*", functions_text(observe::function_rung()))
+            << "profiles\n";
   for (const observe::Profile& profile : observe::profiles()) {
     std::cout << fmt::format("  {:<30}{}\n", profile.name, profile.description);
   }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""cases.py KERNEL WEIR NETNS-LIBRARY-TESTS TRACE-FILTER-TESTS [mend]: what Weir must show on another kernel, run inside it. Prints one line a case; exits 1 on a failure.
+"""cases.py KERNEL WEIR NETNS-LIBRARY-TESTS TRACE-FILTER-TESTS [mend|trace]: what Weir must show on another kernel, run inside it. Prints one line a case; exits 1 on a failure.
 
 One boot for all of them, few processes: everything is about 20 times slower here. No throughput and no short delay is
 asserted.
 """
 import json
+import signal
 import subprocess
 import sys
 
@@ -120,6 +121,75 @@ def netns_library():
     return None if ran.returncode == 0 else ran.stdout + ran.stderr
 
 
+def traced(arguments, command):
+    """What a trace says while the command runs; it ends by itself."""
+    tracer = subprocess.Popen([WEIR, "trace", "--json", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = ""
+    while "tracing at" not in said:
+        line = tracer.stderr.readline()
+        if not line:
+            return None, said
+        said += line
+    said += run(*command).stderr
+    tracer.send_signal(signal.SIGINT)
+    out, err = tracer.communicate(timeout=LIMIT_S)
+    return [json.loads(line) for line in out.splitlines()], said + err
+
+
+def journeys_of(events):
+    """Those of echo requests, by name: their hooks in order."""
+    found = {}
+    requests = {event["journey"] for event in events
+                if (event.get("packet") or {}).get("icmp", {}).get("type") == 8}
+    for event in events:
+        if event.get("journey") in requests:
+            found.setdefault(event["journey"], []).append(event)
+    return found
+
+
+def journeys(device):
+    """Each of three pings between two namespaces is one journey, whole, with functions of the kernel in it."""
+    wanted = ["kprobe:ip_output", "net:net_dev_queue", "net:net_dev_start_xmit", "net:netif_rx",
+              "net:netif_receive_skb", "kprobe:ip_rcv", "kprobe:icmp_rcv", "skb:consume_skb"]
+    events, said = traced(["--profile", "default", "--probe", "fn:ip_rcv", "--probe", "fn:icmp_rcv", "--probe", "fn:ip_output",
+                           "icmp or (vlan and icmp)"],
+                          ["ip", "netns", "exec", "vm-a", "ping", "-q", "-c", "3", "-i", "0.3", "-W", "5",
+                           "10.9.0.2" if device == "va" else "10.8.0.2"])
+    if events is None:
+        return said
+    summary = events[-1]
+    if summary["seen"] != summary["emitted"] + summary["filtered"] + summary["sampled_out"] + summary["lost"]:
+        return f"the books do not add up: {summary}"
+    found = journeys_of(events)
+    if len(found) != 3:
+        return f"{len(found)} journeys of 3 pings: {said}"
+    for name, own in found.items():
+        hooks = [event["hook"] for event in own]
+        if [hook for hook in wanted if hook in hooks] != wanted:
+            return f"{name} has {hooks}"
+        if (own[0]["netns"], own[-1]["netns"]) != ("vm-a", "vm-b"):
+            return f"{name} goes from {own[0]['netns']} to {own[-1]['netns']}"
+        if device not in [event["dev"] for event in own]:
+            return f"{name} was never at {device}"
+    return None
+
+
+def trace_journeys():
+    commands = ["netns add vm-a", "netns add vm-b", "link add va netns vm-a type veth peer name vb netns vm-b"]
+    for ns, device, number in (("vm-a", "va", 1), ("vm-b", "vb", 2)):
+        commands += [f"-n {ns} addr add 10.9.0.{number}/24 dev {device}", f"-n {ns} link set {device} up"]
+    problem = "".join(run("ip", *command.split()).stderr for command in commands)
+    case("journeys of a veth", problem or journeys("va"))
+    commands = []
+    for ns, device, number in (("vm-a", "va", 1), ("vm-b", "vb", 2)):
+        commands += [f"-n {ns} link add link {device} name {device}.7 type vlan id 7",
+                     f"-n {ns} addr add 10.8.0.{number}/24 dev {device}.7", f"-n {ns} link set {device}.7 up"]
+    problem = run("modprobe", "8021q").stderr or "".join(run("ip", *command.split()).stderr for command in commands)
+    case("journeys of a VLAN", problem or journeys("va.7"))
+    for ns in ("vm-a", "vm-b"):
+        run("ip", "netns", "delete", ns)
+
+
 def trace_filter():
     """No bpf_rdonly_cast() to void here: filters copy what they look at."""
     ran = run(FILTER_TESTS, "--gtest_brief=1")
@@ -127,6 +197,9 @@ def trace_filter():
 
 
 def main():
+    if sys.argv[5:] == ["trace"]:
+        trace_journeys()
+        sys.exit(1 if failures else 0)
     if sys.argv[5:] == ["mend"]:
         problem = mend_and_take_back()
         print(problem or "as it was")
@@ -139,6 +212,7 @@ def main():
     case("netns torture", torture())
     case("netns library", netns_library())
     case("trace filter", trace_filter())
+    trace_journeys()
     case("nothing is left loaded", ", ".join(map(str, sorted(bpf_objects() - before))))
     case("no namespace is left", run("ip", "netns", "list").stdout)
     sys.exit(1 if failures else 0)

@@ -14,9 +14,9 @@
 #include <memory>
 #include <set>
 
-#include "bpf/log.h"
 #include "netns/netns.h"
 #include "observe/trace/functions.h"
+#include "observe/trace/types.h"
 
 namespace weir::observe::attach {
 
@@ -24,17 +24,6 @@ namespace {
 
 /// A priority can be held by one BPF link a hook: a second trace takes the next one outwards.
 constexpr int kPriorityTries = 16;
-
-struct FreeTypes {
-  void operator()(btf* types) const { btf__free(types); }
-};
-
-using Types = std::unique_ptr<btf, FreeTypes>;
-
-Types load_types(const std::string& path) {
-  const bpf::LogCapture quiet;
-  return Types(path.empty() ? btf__load_vmlinux_btf() : btf__parse(path.c_str(), nullptr));
-}
 
 /// Number of arguments of a tracepoint, without the private first one; -1 when there is no such tracepoint.
 int tracepoint_arguments(const btf* types, std::string_view event) {
@@ -162,18 +151,14 @@ Result<void> choose_programs(trace& object, const TraceRequest& request, Attache
     if (!request.hooks.tcx) continue;
     if (auto typed = bpf::set_tc_type(program); !typed) return typed;
   }
-  choose_function_programs(object, !request.hooks.functions.empty());
-  return {};
+  return choose_function_programs(object, types.get(), request.hooks.functions, attached);
 }
 
 Result<void> attach_programs(trace& object, const TraceRequest& request, Attached& attached) {
   // The ends first: a packet that is taken up should not get away unseen.
   if (auto done = attach_tracepoints(object, request, attached); !done) return done;
   if (auto done = attach_in_namespaces(object, request, attached); !done) return done;
-  if (!request.hooks.functions.empty()) {
-    const Types types = load_types(request.btf_path);
-    if (auto done = attach_functions(object, types.get(), request.hooks.functions, attached); !done) return done;
-  }
+  if (auto done = attach_functions(object, attached); !done) return done;
   if (attached.links.empty()) {
     std::string why;
     for (const std::string& note : attached.notes) why += (why.empty() ? "" : "; ") + note;

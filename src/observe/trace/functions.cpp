@@ -1,26 +1,15 @@
 #include "observe/trace/functions.h"
 
-#include <bpf/bpf.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "base/text.h"
-#include "observe/trace/symbols.h"
 
 namespace weir::observe::attach {
 
 namespace {
-
-constexpr unsigned kMostArguments = 5;
-
-std::array<bpf_program*, kMostArguments> function_programs(trace& object) {
-  auto& programs = object.progs;
-  return {programs.trace_function1, programs.trace_function2, programs.trace_function3, programs.trace_function4,
-          programs.trace_function5};
-}
 
 /// Which argument of a function is `struct sk_buff *`, from 1; 0: none of those that come in registers.
 unsigned packet_argument(const btf* types, const btf_type* function) {
@@ -56,10 +45,6 @@ Error no_match(const std::string& pattern, bool without_packet, const std::vecto
 
 }  // namespace
 
-void choose_function_programs(trace& object, bool wanted) {
-  for (bpf_program* program : function_programs(object)) bpf_program__set_autoload(program, wanted);
-}
-
 Result<std::vector<PacketFunction>> packet_functions(const btf* types, const std::vector<std::string>& patterns) {
   std::vector<PacketFunction> found;
   std::vector<std::string> names;
@@ -79,7 +64,7 @@ Result<std::vector<PacketFunction>> packet_functions(const btf* types, const std
         continue;
       }
       matched[index] = true;
-      if (taken.insert(name).second) found.push_back({name, argument});
+      if (taken.insert(name).second) found.push_back({name, argument, id});
     }
   }
   for (std::size_t index = 0; index < patterns.size(); ++index) {
@@ -91,41 +76,6 @@ Result<std::vector<PacketFunction>> packet_functions(const btf* types, const std
                 "narrow the pattern");
   }
   return found;
-}
-
-Result<void> attach_functions(trace& object, const btf* types, const std::vector<std::string>& patterns,
-                              Attached& attached) {
-  auto functions = packet_functions(types, patterns);
-  if (!functions) return pass(std::move(functions));
-  // A function may have been inlined everywhere, or be closed to probes; one such name would fail the whole list.
-  const Symbols symbols = Symbols::load();
-  for (unsigned argument = 1; argument <= kMostArguments; ++argument) {
-    std::vector<const char*> names;
-    std::vector<__u64> cookies;
-    for (std::size_t index = 0; index < functions->size(); ++index) {
-      const PacketFunction& function = (*functions)[index];
-      if (function.argument != argument) continue;
-      if (!symbols.traceable(function.name)) {
-        attached.notes.push_back(fmt::format("fn:{}: closed to probes or inlined", function.name));
-        continue;
-      }
-      names.push_back(function.name.c_str());
-      cookies.push_back(WEIR_HOOK_FUNCTIONS + index);
-    }
-    if (names.empty()) continue;
-    bpf_link_create_opts options{};
-    options.sz = sizeof options;
-    options.kprobe_multi.syms = names.data();
-    options.kprobe_multi.cookies = cookies.data();
-    options.kprobe_multi.cnt = static_cast<std::uint32_t>(names.size());
-    auto link = bpf::Link::kprobe_multi(bpf_program__fd(function_programs(object)[argument - 1]), options);
-    if (!link) return pass(std::move(link), "attaching to functions of the kernel");
-    attached.links.push_back(*std::move(link));
-    for (std::size_t index = 0; index < names.size(); ++index) {
-      attached.hooks[static_cast<std::uint16_t>(cookies[index])] = fmt::format("kprobe:{}", names[index]);
-    }
-  }
-  return {};
 }
 
 }  // namespace weir::observe::attach

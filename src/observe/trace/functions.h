@@ -13,21 +13,19 @@
 
 namespace weir::observe::attach {
 
-/// Loads the programs for functions or leaves them out.
-void choose_function_programs(trace& object, bool wanted);
-
-/// A function and which of its arguments, from 1, is the packet.
-struct PacketFunction {
-  std::string name;
-  unsigned argument = 0;
-};
+/// Arguments that come in registers, where programs look for the packet.
+inline constexpr unsigned kMostArguments = 5;
 
 /// The functions of the kernel that match one of the patterns (NAME or NAME*), each once. Errc::usage for a pattern
 /// that matches none, with why: unknown, or without a sk_buff among its first five arguments.
 Result<std::vector<PacketFunction>> packet_functions(const btf* types, const std::vector<std::string>& patterns);
 
-/// Attaches by kprobe.multi (Linux 5.18). Functions that cannot be attached are named in the notes.
-Result<void> attach_functions(trace& object, const btf* types, const std::vector<std::string>& patterns,
-                              Attached& attached);
+/// Plans for the functions that match, by the best rung of this kernel, and has the programs loaded that it takes.
+/// Functions that cannot be attached to are named in the notes, as is a rung that is not the best.
+Result<void> choose_function_programs(trace& object, const btf* types, const std::vector<std::string>& patterns,
+                                      Attached& attached);
+
+/// Attaches what was planned.
+Result<void> attach_functions(trace& object, Attached& attached);
 
 }  // namespace weir::observe::attach

@@ -156,6 +156,7 @@ void TraceSession::stop() {
   for (const auto& [number, fd] : parts_->attached.tracepoint_fds) parts_->missed[number] = missed_firings(fd);
   parts_->attached.tracepoint_fds.clear();
   parts_->attached.links.clear();
+  parts_->attached.programs.clear();
 }
 
 const std::map<std::uint16_t, std::string>& TraceSession::hooks() const {

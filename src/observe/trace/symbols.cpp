@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 
 #include "base/text.h"
 
@@ -54,10 +55,18 @@ std::string Symbols::name(std::uint64_t address) const {
   return fmt::format("{}+{:#x}{}", spelled.substr(0, module), offset, spelled.substr(module));
 }
 
-bool Symbols::traceable(std::string_view function) const {
-  return std::ranges::count_if(functions_, [&](const Function& one) {
-           return std::string_view(text_).substr(one.name, one.length) == function;
-         }) == 1;
+std::set<std::string> Symbols::traceable(const std::set<std::string>& names) const {
+  std::set<std::string_view> wanted(names.begin(), names.end());
+  std::map<std::string_view, unsigned> found;
+  for (const Function& one : functions_) {
+    const std::string_view name = std::string_view(text_).substr(one.name, one.length);
+    if (wanted.contains(name)) ++found[name];
+  }
+  std::set<std::string> single;
+  for (const auto& [name, count] : found) {
+    if (count == 1) single.emplace(name);
+  }
+  return single;
 }
 
 }  // namespace weir::observe

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 namespace weir::observe {
@@ -17,8 +17,8 @@ class Symbols {
 
   /// "ip_rcv+0x1c", with the module in brackets where it is one; the bare address where no symbol is known.
   [[nodiscard]] std::string name(std::uint64_t address) const;
-  /// Whether there is exactly one function of that name in the kernel's text.
-  [[nodiscard]] bool traceable(std::string_view function) const;
+  /// Those of the names that are exactly one function's in the kernel's text.
+  [[nodiscard]] std::set<std::string> traceable(const std::set<std::string>& names) const;
   [[nodiscard]] bool empty() const { return functions_.empty(); }
 
  private:

@@ -135,8 +135,8 @@ int BPF_PROG(trace_neigh_event_send_done, const struct neighbour* neighbour, int
   return follow(ctx, skb, &fired), 0;
 }
 
-/* At its end a packet may have no device: a socket keeps other things in that field. */
-static __always_inline void place_at_end(struct firing* fired, const struct sk_buff* skb) {
+/* Where it is only known from the packet itself, it may have no device: a socket keeps other things in that field. */
+static __always_inline void place_by_packet(struct firing* fired, const struct sk_buff* skb) {
   const struct net_device* dev = skb->dev;
   const struct sock* sk = skb->sk;
   if ((__u64)dev >> 47 == 0x1ffff && dev->nd_net.net && dev->ifindex > 0) {
@@ -151,7 +151,7 @@ SEC("tp_btf/kfree_skb")
 int BPF_PROG(trace_kfree_skb, struct sk_buff* skb, void* location) {
   struct firing fired = {.hook = WEIR_HOOK_kfree_skb, .argument = (__u64)location, .last = true, .begins = true};
   if (drop_has_reason) fired.result = (int)ctx[2];
-  place_at_end(&fired, skb);
+  place_by_packet(&fired, skb);
   return follow(ctx, skb, &fired), 0;
 }
 
@@ -159,7 +159,7 @@ SEC("tp_btf/consume_skb")
 int BPF_PROG(trace_consume_skb, struct sk_buff* skb) {
   struct firing fired = {.hook = WEIR_HOOK_consume_skb, .last = true};
   fired.outlived = BPF_CORE_READ_BITFIELD(skb, cloned);
-  place_at_end(&fired, skb);
+  place_by_packet(&fired, skb);
   return follow(ctx, skb, &fired), 0;
 }
 
@@ -216,6 +216,7 @@ int trace_tcx_egress(struct __sk_buff* ctx) {
     const struct sk_buff* skb =                                                                          \
         bpf_rdonly_cast((void*)PT_REGS_PARM##argument(ctx), bpf_core_type_id_kernel(struct sk_buff));    \
     struct firing fired = {.hook = bpf_get_attach_cookie(ctx) & (WEIR_TRACE_HOOKS - 1), .begins = true}; \
+    place_by_packet(&fired, skb);                                                                        \
     follow(ctx, skb, &fired);                                                                            \
     return 0;                                                                                            \
   }
@@ -225,5 +226,23 @@ FUNCTION_PROGRAM(2)
 FUNCTION_PROGRAM(3)
 FUNCTION_PROGRAM(4)
 FUNCTION_PROGRAM(5)
+
+/* The same by fentry, whose arguments are typed: where a kernel has no kprobe.multi or bpf_rdonly_cast(). Loaded once
+ * for each function. */
+#define FENTRY_PROGRAM(argument)                                                                         \
+  SEC("fentry/argument" #argument)                                                                       \
+  int trace_fentry##argument(__u64* ctx) {                                                               \
+    const struct sk_buff* skb = (const void*)ctx[(argument)-1];                                          \
+    struct firing fired = {.hook = bpf_get_attach_cookie(ctx) & (WEIR_TRACE_HOOKS - 1), .begins = true}; \
+    place_by_packet(&fired, skb);                                                                        \
+    follow(ctx, skb, &fired);                                                                            \
+    return 0;                                                                                            \
+  }
+
+FENTRY_PROGRAM(1)
+FENTRY_PROGRAM(2)
+FENTRY_PROGRAM(3)
+FENTRY_PROGRAM(4)
+FENTRY_PROGRAM(5)
 
 char _license[] SEC("license") = "Dual BSD/GPL";

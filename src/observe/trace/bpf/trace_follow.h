@@ -78,7 +78,7 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
   const bool kin = parents_known && (join(fragment_key(view), &entry) ||
                                      (segment && maybe_tracked((__u32)segment) && join(segment, &entry)));
   if (!kin) {
-    if (!fired->wanted && !is_wanted(fired, view)) {
+    if (!fired->wanted) {
       add(&count->filtered, fired->hook);
       return NULL;
     }
@@ -213,7 +213,11 @@ static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing*
                             struct weir_trace_count* count) {
   struct tracked* entry = fired->maybe_known ? find(skb, view, fired) : NULL;
   if (!entry && heirs_known && fired->begins) entry = inherit(skb, fired, view);
-  if (!entry) entry = take_up(skb, fired, view, count);
+  if (!entry) {
+    /* Here and not in take_up(): the filter needs a stack of its own, and all together have 512 bytes. */
+    if (!fired->wanted) fired->wanted = is_wanted(fired, view);
+    entry = take_up(skb, fired, view, count);
+  }
   if (!entry) return 0;
   if (!entry->journey) {
     add(&count->sampled_out, fired->hook);

@@ -125,7 +125,8 @@ static __always_inline void forget(struct tracked* entry) {
 static __always_inline bool begins_anew(const struct tracked* entry, const struct sk_buff* skb, __u16 hook, __u8 stage,
                                         __u32 ifindex) {
   if (stage != STAGE_TX || skb->skb_iif != 0) return false;
-  if (entry->stage != STAGE_TX) return true;
+  /* A function of the kernel may have seen it on its way out already. */
+  if (entry->stage != STAGE_TX) return entry->stage != 0;
   const bool has_left = entry->hook >= WEIR_HOOK_net_dev_start_xmit && entry->hook < WEIR_HOOK_NF &&
                         entry->hook != WEIR_HOOK_neigh_event_send_done;
   return hook == WEIR_HOOK_net_dev_queue && has_left && entry->ifindex == ifindex;

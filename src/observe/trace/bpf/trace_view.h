@@ -134,7 +134,9 @@ static __noinline int fingerprint_at(__u64 network, __u32 captured, struct finge
   print->payload = 0;
   if (captured < 20) return 0; /* an IPv4 header: padding may have been cut off behind it */
   __u32 size = captured < sizeof(bytes) ? captured : sizeof(bytes);
-  if (bpf_probe_read_kernel(bytes, size & 127 ?: 1, (void*)network) != 0) return 0;
+  /* Verifiers before 6.8 know the bounds of the register that was compared, not of an earlier copy of it. */
+  asm volatile("" : "+r"(size));
+  if (bpf_probe_read_kernel(bytes, size, (void*)network) != 0) return 0;
   const __u8 version = bytes[0] >> 4;
   if (version == 4) {
     const __u8 header = (bytes[0] & 15) * 4;
