@@ -152,7 +152,7 @@ def journeys(device):
     wanted = ["kprobe:ip_output", "net:net_dev_queue", "net:net_dev_start_xmit", "net:netif_rx",
               "net:netif_receive_skb", "kprobe:ip_rcv", "kprobe:icmp_rcv", "skb:consume_skb"]
     events, said = traced(["--profile", "default", "--probe", "fn:ip_rcv", "--probe", "fn:icmp_rcv", "--probe", "fn:ip_output",
-                           "icmp or (vlan and icmp)"],
+                           "icmp"],
                           ["ip", "netns", "exec", "vm-a", "ping", "-q", "-c", "3", "-i", "0.3", "-W", "5",
                            "10.9.0.2" if device == "va" else "10.8.0.2"])
     if events is None:
