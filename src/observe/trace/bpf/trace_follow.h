@@ -70,7 +70,7 @@ static __always_inline struct tracked* put(const struct tracked* entry, const st
 
 /* Takes a packet up, if it is wanted: NULL with the account of why not. */
 static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firing* fired, const struct view* view,
-                                          struct weir_trace_count* count) {
+                                          struct weir_trace_count* count, bool sampled) {
   struct tracked entry = {};
   const __u64 segment = fired->hook == WEIR_HOOK_net_dev_start_xmit && skb->hash != 0
                             ? segment_key(skb, fired->netns, fired->ifindex)
@@ -82,7 +82,7 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
       add(&count->filtered, fired->hook);
       return NULL;
     }
-    if (sample_flows <= 1 || flow_hash(view->network) % sample_flows == 0) entry.journey = new_journey();
+    if (sampled) entry.journey = new_journey();
   }
   entry.skb = (__u64)skb;
   entry.head = view->head;
@@ -92,7 +92,6 @@ static __noinline struct tracked* take_up(const struct sk_buff* skb, struct firi
   entry.stage = fired->stage;
   entry.network_offset = view->network_offset;
   entry.ct_hash = 0;
-  fingerprint_at(view->network, view->captured - (__u32)(view->network - view->start), &entry.print);
   if (!kin && entry.journey) adopt(fragment_key(view), &entry);
   fired->is_first = true;
   fired->is_origin = fired->stage == STAGE_TX ? skb->skb_iif == 0 : fired->begins && fired->hook != WEIR_HOOK_kfree_skb;
@@ -214,9 +213,11 @@ static __noinline int go_on(void* ctx, const struct sk_buff* skb, struct firing*
   struct tracked* entry = fired->maybe_known ? find(skb, view, fired) : NULL;
   if (!entry && heirs_known && fired->begins) entry = inherit(skb, fired, view);
   if (!entry) {
-    /* Here and not in take_up(): the filter needs a stack of its own, and all together have 512 bytes. */
+    /* Here and not in take_up(): what is called needs a stack of its own, and all together have 512 bytes. */
     if (!fired->wanted) fired->wanted = is_wanted(fired, view);
-    entry = take_up(skb, fired, view, count);
+    const bool sampled = sample_flows <= 1 || flow_hash(view->network) % sample_flows == 0;
+    entry = take_up(skb, fired, view, count, sampled);
+    if (entry) fingerprint_at(view->network, view->captured - (__u32)(view->network - view->start), &entry->print);
   }
   if (!entry) return 0;
   if (!entry->journey) {
