@@ -49,7 +49,7 @@ class JourneyDraft {
   [[nodiscard]] const model::Journey& journey() const { return journey_; }
 
  private:
-  model::Journey journey_;
+  model::Journey journey_{.id = 1, .events = {}};
 };
 
 std::optional<model::StretchTimes> find(const std::vector<model::StretchTimes>& times, model::Stretch stretch,
