@@ -1,0 +1,105 @@
+#include "model/flow.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace weir::model {
+
+const char* to_string(FlowDirection direction) {
+  return direction == FlowDirection::tx ? "tx" : "rx";
+}
+
+const char* to_string(FlowClass flow_class) {
+  switch (flow_class) {
+    case FlowClass::mouse:
+      return "mouse";
+    case FlowClass::medium:
+      return "medium";
+    case FlowClass::elephant:
+      return "elephant";
+  }
+  return "medium";
+}
+
+const char* to_string(FlowEvent::Kind kind) {
+  switch (kind) {
+    case FlowEvent::Kind::promoted:
+      return "promoted";
+    case FlowEvent::Kind::demoted:
+      return "demoted";
+    case FlowEvent::Kind::ended:
+      return "ended";
+  }
+  return "ended";
+}
+
+FlowTuple FlowTuple::reversed() const {
+  FlowTuple other = *this;
+  std::swap(other.source, other.destination);
+  std::swap(other.source_port, other.destination_port);
+  return other;
+}
+
+std::string address_text(const AddressBytes& address, int family) {
+  if (family == 0) return {};
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  ::inet_ntop(family == 4 ? AF_INET : AF_INET6, address.data(), text.data(), text.size());
+  return text.data();
+}
+
+std::string protocol_text(const FlowTuple& tuple) {
+  if (tuple.family() == 0) return tuple.ethertype == 0x0806 ? "arp" : fmt::format("{:#06x}", tuple.ethertype);
+  switch (tuple.protocol) {
+    case IPPROTO_ICMP:
+      return "icmp";
+    case IPPROTO_IGMP:
+      return "igmp";
+    case IPPROTO_TCP:
+      return "tcp";
+    case IPPROTO_UDP:
+      return "udp";
+    case IPPROTO_GRE:
+      return "gre";
+    case IPPROTO_ESP:
+      return "esp";
+    case IPPROTO_ICMPV6:
+      return "icmp6";
+    case IPPROTO_SCTP:
+      return "sctp";
+    default:
+      return fmt::format("{}", tuple.protocol);
+  }
+}
+
+std::string to_string(const FlowTuple& tuple) {
+  const int family = tuple.family();
+  if (family == 0) return protocol_text(tuple);
+  const bool ports = tuple.source_port != 0 || tuple.destination_port != 0;
+  const auto end = [&](const AddressBytes& address, std::uint16_t port) {
+    const std::string text = address_text(address, family);
+    if (!ports) return text;
+    return family == 6 ? fmt::format("[{}]:{}", text, port) : fmt::format("{}:{}", text, port);
+  };
+  return end(tuple.source, tuple.source_port) + " > " + end(tuple.destination, tuple.destination_port);
+}
+
+FlowCount& FlowCount::operator+=(const FlowCount& other) {
+  bytes += other.bytes;
+  packets += other.packets;
+  wire_packets += other.wire_packets;
+  return *this;
+}
+
+LedgerLine Ledger::total() const {
+  LedgerLine sum;
+  for (const LedgerLine& line : lines) {
+    sum.accounted_bytes += line.accounted_bytes;
+    sum.overflow_bytes += line.overflow_bytes;
+    sum.interface_bytes += line.interface_bytes;
+  }
+  return sum;
+}
+
+}  // namespace weir::model
