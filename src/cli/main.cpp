@@ -93,6 +93,7 @@ int main(int argc, char** argv) {
   weir::cli::add_convert(app, program);
   weir::cli::add_capabilities(app, program);
   weir::cli::add_netns(app, program);
+  weir::cli::add_flows(app, program);
   weir::cli::add_lab(app, program);
   if (const auto unknown = unknown_command(app, argc, argv)) return report(*unknown);
   try {

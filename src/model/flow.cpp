@@ -92,12 +92,22 @@ FlowCount& FlowCount::operator+=(const FlowCount& other) {
   return *this;
 }
 
+std::int64_t LedgerLine::unattributed_bytes() const {
+  const auto least = static_cast<std::int64_t>(accounted_bytes + overflow_bytes - link_header_bytes);
+  const auto most = least + static_cast<std::int64_t>(segment_header_bytes);
+  const auto counted = static_cast<std::int64_t>(interface_bytes);
+  if (counted < least) return counted - least;
+  return counted > most ? counted - most : 0;
+}
+
 LedgerLine Ledger::total() const {
   LedgerLine sum;
   for (const LedgerLine& line : lines) {
     sum.accounted_bytes += line.accounted_bytes;
     sum.overflow_bytes += line.overflow_bytes;
     sum.interface_bytes += line.interface_bytes;
+    sum.link_header_bytes += line.link_header_bytes;
+    sum.segment_header_bytes += line.segment_header_bytes;
   }
   return sum;
 }

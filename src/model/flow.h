@@ -125,16 +125,19 @@ const char* to_string(FlowEvent::Kind kind);
 
 /// One device and direction in a window: bytes of flows, of packets whose flow found no room, and of the interface's
 /// own counter. What the flows and the overflow do not explain is unattributed.
+///
+/// Interfaces do not agree on what they count. Some leave the link header of received packets out; and the headers of
+/// the segments of a large packet are counted where it was cut before or is cut after, and not elsewhere.
 struct LedgerLine {
   DeviceRef device;
   FlowDirection direction = FlowDirection::tx;
   std::uint64_t accounted_bytes = 0;
   std::uint64_t overflow_bytes = 0;
   std::uint64_t interface_bytes = 0;
+  std::uint64_t link_header_bytes = 0;     ///< within the accounted ones, but not within the interface's
+  std::uint64_t segment_header_bytes = 0;  ///< beyond the accounted ones; the interface may have counted them
   /// Interface minus the rest; negative when more was accounted than the interface counted.
-  [[nodiscard]] std::int64_t unattributed_bytes() const {
-    return static_cast<std::int64_t>(interface_bytes - accounted_bytes - overflow_bytes);
-  }
+  [[nodiscard]] std::int64_t unattributed_bytes() const;
 };
 
 struct Ledger {

@@ -69,6 +69,8 @@ void write_account(JsonWriter& to, const LedgerLine& line) {
   to.field("overflow_bytes", line.overflow_bytes);
   to.field("unattributed_bytes", line.unattributed_bytes());
   to.field("interface_bytes", line.interface_bytes);
+  to.field("link_header_bytes", line.link_header_bytes);
+  to.field("segment_header_bytes", line.segment_header_bytes);
 }
 
 }  // namespace

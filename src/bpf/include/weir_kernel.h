@@ -95,6 +95,11 @@ struct sock {
   struct sock_cgroup_data sk_cgrp_data;
 };
 
+struct tcp_sock {
+  __u32 srtt_us; /* eight times the value */
+  __u32 total_retrans;
+};
+
 struct skb_shared_info {
   unsigned short gso_size;
   unsigned short gso_segs;

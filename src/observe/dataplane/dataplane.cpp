@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <fstream>
+#include <optional>
 
 #include "bpf/skeleton.h"
 #include "dataplane.skel.h"
@@ -24,6 +25,9 @@ constexpr std::size_t kFewestCounters = 1024;
 /// Kernel overhead of an element of a preallocated per-CPU hash: struct htab_elem, key, pointer, allocator rounding.
 constexpr std::size_t kElementOverheadBytes = 96;
 
+/// The programs know the elephants' rate in bytes per 2^20 ns.
+constexpr double kElephantRateSpanNs = 1U << 20U;
+
 /// Rows of each CPU's own table: a power of two.
 std::uint32_t table_rows(std::size_t cpus) {
   const std::size_t most = kRowBudgetBytes / (cpus * sizeof(weir_queue_row));
@@ -41,6 +45,26 @@ void size_maps(dataplane& object, std::size_t cpus) {
   bpf_map__set_max_entries(object.maps.queue_rows, rows);
   object.rodata->row_mask = rows - 1;
   bpf_map__set_max_entries(object.maps.queue_counts, overflow_keys(cpus));
+}
+
+/// Without flows their maps are as small as a map can be.
+void size_flow_maps(dataplane& object, std::uint32_t flows) {
+  bpf_map__set_max_entries(object.maps.flows, std::max(flows, 1U));
+  if (flows != 0) return;
+  bpf_map__set_max_entries(object.maps.flow_nats, 1);
+  bpf_map__set_max_entries(object.maps.flow_overflows, 1);
+  bpf_map__set_max_entries(object.maps.flow_sketch, 1);
+  bpf_map__set_max_entries(object.maps.flow_events, 4096);
+}
+
+void configure_flows(dataplane& object, const DataPlane::Options& options) {
+  size_flow_maps(object, options.flows);
+  object.rodata->account_flows = options.flows != 0;
+  const model::ElephantPolicy& policy = options.elephants;
+  object.rodata->elephant_bytes = policy.bytes;
+  object.rodata->elephant_rate = static_cast<std::uint64_t>(policy.rate_bps / 8.0 * kElephantRateSpanNs / 1e9);
+  object.rodata->elephant_sustained_ns = static_cast<std::uint64_t>(policy.sustained.count());
+  object.rodata->elephant_demote_ns = static_cast<std::uint64_t>(policy.demote_after.count());
 }
 
 struct FreeBtf {
@@ -88,9 +112,34 @@ struct DataPlane::Parts {
   QueueRowMap rows;
   QueueCountMap counts;
   QueueChoiceMap choices;
-  QueueFlowMap flows;
+  QueueFlowMap sampled_flows;
   DataStatMap stats;
+  FlowMap flows;
+  FlowNatMap flow_nats;
+  FlowOverflowMap flow_overflows;
+  FlowSketchMap flow_sketch;
+  DataStatMap flow_stats;
 };
+
+namespace {
+
+/// Opens maps one after the other; the first error stays.
+class MapOpener {
+ public:
+  template <class M>
+  std::optional<M> open(const bpf_map* map) {
+    auto opened = M::open(map);
+    if (opened) return *std::move(opened);
+    if (!error_) error_ = opened.error();
+    return std::nullopt;
+  }
+  [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+
+ private:
+  std::optional<Error> error_;
+};
+
+}  // namespace
 
 DataPlane::DataPlane(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 DataPlane::DataPlane(DataPlane&&) noexcept = default;
@@ -103,23 +152,30 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   auto skeleton = bpf::Skeleton<dataplane>::open(options.btf_path);
   if (!skeleton) return pass(std::move(skeleton), "data plane");
   skeleton->get().rodata->sample_rate = options.sample_rate;
+  skeleton->get().rodata->account_queues = options.queues;
   skeleton->get().rodata->have_rdonly_cast = kernel_has_rdonly_cast();
+  configure_flows(skeleton->get(), options);
   size_maps(skeleton->get(), *cpus);
   if (auto loaded = skeleton->load(); !loaded) return pass(std::move(loaded), "data plane");
 
-  auto rows = QueueRowMap::open(skeleton->get().maps.queue_rows);
-  if (!rows) return pass(std::move(rows), "data plane");
-  auto counts = QueueCountMap::open(skeleton->get().maps.queue_counts);
-  if (!counts) return pass(std::move(counts), "data plane");
-  auto choices = QueueChoiceMap::open(skeleton->get().maps.queue_choices);
-  if (!choices) return pass(std::move(choices), "data plane");
-  auto flows = QueueFlowMap::open(skeleton->get().maps.queue_flows);
-  if (!flows) return pass(std::move(flows), "data plane");
-  auto stats = DataStatMap::open(skeleton->get().maps.data_stats);
-  if (!stats) return pass(std::move(stats), "data plane");
+  const auto& maps = skeleton->get().maps;
+  MapOpener opener;
+  auto rows = opener.open<QueueRowMap>(maps.queue_rows);
+  auto counts = opener.open<QueueCountMap>(maps.queue_counts);
+  auto choices = opener.open<QueueChoiceMap>(maps.queue_choices);
+  auto sampled_flows = opener.open<QueueFlowMap>(maps.queue_flows);
+  auto stats = opener.open<DataStatMap>(maps.data_stats);
+  auto flows = opener.open<FlowMap>(maps.flows);
+  auto nats = opener.open<FlowNatMap>(maps.flow_nats);
+  auto overflows = opener.open<FlowOverflowMap>(maps.flow_overflows);
+  auto sketch = opener.open<FlowSketchMap>(maps.flow_sketch);
+  auto flow_stats = opener.open<DataStatMap>(maps.flow_stats);
+  if (opener.error()) return std::unexpected(Error(*opener.error()).with_context("data plane"));
   if (auto attached = skeleton->attach(); !attached) return pass(std::move(attached), "data plane");
   return DataPlane(std::make_unique<Parts>(*std::move(skeleton), *std::move(rows), *std::move(counts),
-                                           *std::move(choices), *std::move(flows), *std::move(stats)));
+                                           *std::move(choices), *std::move(sampled_flows), *std::move(stats),
+                                           *std::move(flows), *std::move(nats), *std::move(overflows),
+                                           *std::move(sketch), *std::move(flow_stats)));
 }
 
 const QueueRowMap& DataPlane::queue_rows() const {
@@ -132,10 +188,28 @@ const QueueChoiceMap& DataPlane::queue_choices() const {
   return parts_->choices;
 }
 const QueueFlowMap& DataPlane::queue_flows() const {
-  return parts_->flows;
+  return parts_->sampled_flows;
 }
 const DataStatMap& DataPlane::stats() const {
   return parts_->stats;
+}
+const FlowMap& DataPlane::flows() const {
+  return parts_->flows;
+}
+const FlowNatMap& DataPlane::flow_nats() const {
+  return parts_->flow_nats;
+}
+const FlowOverflowMap& DataPlane::flow_overflows() const {
+  return parts_->flow_overflows;
+}
+const FlowSketchMap& DataPlane::flow_sketch() const {
+  return parts_->flow_sketch;
+}
+const DataStatMap& DataPlane::flow_stats() const {
+  return parts_->flow_stats;
+}
+int DataPlane::flow_events_fd() const {
+  return bpf_map__fd(parts_->skeleton->maps.flow_events);
 }
 int DataPlane::packet_slots_fd() const {
   return bpf_map__fd(parts_->skeleton->maps.packet_slots);
@@ -158,6 +232,7 @@ Result<std::uint64_t> DataPlane::map_bytes() const {
 Result<std::uint64_t> DataPlane::planned_map_bytes(std::size_t cpus) {
   auto skeleton = bpf::Skeleton<dataplane>::open();
   if (!skeleton) return pass(std::move(skeleton), "data plane");
+  size_flow_maps(skeleton->get(), 0);
   size_maps(skeleton->get(), cpus);
   std::uint64_t sum = 0;
   bpf_map* map = nullptr;

@@ -7,6 +7,8 @@
 
 #include "base/result.h"
 #include "bpf/map.h"
+#include "model/flow.h"
+#include "observe/flows/bpf/flows_abi.h"
 #include "observe/queues/bpf/queues_abi.h"
 
 namespace weir::observe {
@@ -16,6 +18,10 @@ using QueueCountMap = bpf::PerCpuMap<weir_queue_key, weir_queue_count>;
 using QueueChoiceMap = bpf::Map<weir_choice_key, std::uint64_t>;
 using QueueFlowMap = bpf::Map<weir_flow_key, std::uint64_t>;
 using DataStatMap = bpf::PerCpuMap<std::uint32_t, std::uint64_t>;
+using FlowMap = bpf::Map<weir_flow_id, weir_flow_count>;
+using FlowNatMap = bpf::Map<weir_flow_id, weir_flow_nat>;
+using FlowOverflowMap = bpf::Map<weir_flow_place, weir_flow_overflow>;
+using FlowSketchMap = bpf::PerCpuMap<std::uint32_t, weir_flow_sketch>;
 
 /// The loaded and attached data plane; it counts for every namespace of the host until it is destroyed, and leaves
 /// nothing behind then, however the process ends (nothing is pinned).
@@ -24,6 +30,10 @@ class DataPlane {
   struct Options {
     /// One transmitted packet in this many is examined for who chose its queue; 0 examines none.
     std::uint32_t sample_rate = 64;
+    bool queues = true;
+    /// Flows that are kept exactly, in each direction of each device; 0: flows are not accounted.
+    std::uint32_t flows = 0;
+    model::ElephantPolicy elephants{};
     /// Kernel type information other than /sys/kernel/btf/vmlinux, for CO-RE.
     std::string btf_path;
   };
@@ -43,6 +53,14 @@ class DataPlane {
   [[nodiscard]] const QueueChoiceMap& queue_choices() const;
   [[nodiscard]] const QueueFlowMap& queue_flows() const;
   [[nodiscard]] const DataStatMap& stats() const;
+  /// The flow account; only what was asked for by Options::flows is ever in these.
+  [[nodiscard]] const FlowMap& flows() const;
+  [[nodiscard]] const FlowNatMap& flow_nats() const;
+  [[nodiscard]] const FlowOverflowMap& flow_overflows() const;
+  [[nodiscard]] const FlowSketchMap& flow_sketch() const;
+  [[nodiscard]] const DataStatMap& flow_stats() const;  ///< by enum weir_flow_stat
+  /// Descriptor of the ring buffer of weir_flow_event.
+  [[nodiscard]] int flow_events_fd() const;
   /// Descriptor of the packet memory, for objects that are loaded on demand and share it.
   [[nodiscard]] int packet_slots_fd() const;
   [[nodiscard]] std::uint32_t sample_rate() const;

@@ -9,8 +9,7 @@
 #include "observe/queues/bpf/queue_rows.h"
 #include "observe/queues/bpf/queues_abi.h"
 
-const volatile __u32 sample_rate = 64;        /* one transmitted packet in this many, on average; 0: none */
-const volatile bool have_rdonly_cast = false; /* bpf_rdonly_cast() of 6.2: shared info without a helper call */
+const volatile __u32 sample_rate = 64; /* one transmitted packet in this many, on average; 0: none */
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -33,8 +32,6 @@ struct {
   __type(value, __u64);
 } data_stats SEC(".maps");
 
-extern void* bpf_rdonly_cast(const void* obj, __u32 btf_id) __ksym __weak;
-
 static __always_inline __u64* data_stat(__u32 stat) {
   return bpf_map_lookup_elem(&data_stats, &stat);
 }
@@ -42,19 +39,6 @@ static __always_inline __u64* data_stat(__u32 stat) {
 static __always_inline void data_stat_add(__u32 stat) {
   __u64* value = data_stat(stat);
   if (value) *value += 1;
-}
-
-/* skb_shinfo(skb)->gso_segs; a packet that is not GSO counts as one. */
-static __always_inline __u32 wire_packets(const struct sk_buff* skb) {
-  const void* info = skb->head + skb->end;
-  __u16 segments = 0;
-  if (have_rdonly_cast) {
-    const struct skb_shared_info* shared = bpf_rdonly_cast(info, bpf_core_type_id_kernel(struct skb_shared_info));
-    segments = shared->gso_segs;
-  } else {
-    bpf_probe_read_kernel(&segments, sizeof(segments), info + bpf_core_field_offset(struct skb_shared_info, gso_segs));
-  }
-  return segments ? segments : 1;
 }
 
 static __always_inline void queue_count(const struct net_device* dev, __u8 direction, __u16 queue, __u64 bytes,
@@ -127,16 +111,14 @@ static __always_inline void queue_sample(const struct sk_buff* skb, const struct
   sampled_add(&queue_flows, &flow, WEIR_STAT_FLOW_LOST);
 }
 
-static __always_inline void queue_account_tx(const struct sk_buff* skb, const struct net_device* dev) {
-  queue_count(dev, WEIR_TX, skb->queue_mapping, skb->len, wire_packets(skb));
+static __always_inline void queue_account_tx(const struct sk_buff* skb, const struct net_device* dev, __u32 wire) {
+  queue_count(dev, WEIR_TX, skb->queue_mapping, skb->len, wire);
   if (sample_now()) queue_sample(skb, dev);
 }
 
-static __always_inline void queue_account_rx(const struct sk_buff* skb) {
+static __always_inline void queue_account_rx(const struct sk_buff* skb, __u64 bytes, __u32 wire) {
   const struct net_device* dev = skb->dev;
   const __u16 mapping = skb->queue_mapping;
-  /* skb->data stands behind the link-layer header here; the device's own counters include it. */
-  const __u64 link_header = (__u64)skb->data - (__u64)skb->head - skb->mac_header;
-  queue_count(dev, WEIR_RX, mapping ? mapping - 1 : 0, skb->len + link_header, wire_packets(skb));
+  queue_count(dev, WEIR_RX, mapping ? mapping - 1 : 0, bytes, wire);
   packet_slot_write(skb, dev->ifindex, mapping, false);
 }

@@ -4,23 +4,10 @@
 
 #include "observe/trace/bpf/trace_config.h"
 #include "observe/trace/bpf/trace_state.h"
+#include "weir_conntrack.h"
 
 #define AF_INET 2
 #define AF_INET6 10
-#define NFCT_INFO 7
-
-/* include/net/netfilter/nf_conntrack_tuple.h: struct nf_conntrack_tuple_hash, unchanged since 2.6.30 but for names. */
-struct raw_tuple_hash {
-  __u64 node[2];
-  __u8 source[16];
-  __u16 source_port;
-  __u16 l3num;
-  __u8 destination[16];
-  __u16 destination_port;
-  __u8 protocol;
-  __u8 direction;
-};
-WEIR_ABI_ASSERT(sizeof(struct raw_tuple_hash) == 56);
 
 struct event_small {
   struct weir_trace_event head;
@@ -113,18 +100,16 @@ static __always_inline void fill_packet(struct weir_trace_packet* packet, const 
 static __always_inline void fill_ct(struct weir_trace_ct* ct, __u64 nfct) {
   __builtin_memset(ct, 0, sizeof(*ct));
   ct->info = nfct & NFCT_INFO;
-  const struct nf_conn* conn = (void*)(nfct & ~(__u64)NFCT_INFO);
-  if (!conn || !bpf_core_type_exists(struct nf_conn)) return;
-  if (bpf_core_type_size(struct nf_conntrack_tuple_hash) != sizeof(struct raw_tuple_hash)) return;
+  const struct nf_conn* conn = weir_connection(nfct);
+  if (!conn) return;
   __u64 status = 0;
   bpf_core_read(&status, sizeof(unsigned long), &conn->status);
   ct->status = (__u32)status;
   if (bpf_core_field_exists(conn->mark)) bpf_core_read(&ct->mark, sizeof(ct->mark), &conn->mark);
   if (bpf_core_field_exists(conn->zone)) bpf_core_read(&ct->zone, sizeof(ct->zone), &conn->zone.id);
   struct raw_tuple_hash tuple;
-  const __u64 tuples = (__u64)conn + bpf_core_field_offset(struct nf_conn, tuplehash);
   for (int i = 0; i < 2; ++i) {
-    if (bpf_probe_read_kernel(&tuple, sizeof(tuple), (void*)(tuples + i * sizeof(tuple))) != 0) return;
+    if (weir_read_tuple(&tuple, conn, i) != 0) return;
     __builtin_memcpy(ct->address[2 * i], tuple.source, 16);
     __builtin_memcpy(ct->address[2 * i + 1], tuple.destination, 16);
     ct->port_be[2 * i] = tuple.source_port;

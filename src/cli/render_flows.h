@@ -1,0 +1,22 @@
+// Text of `weir flows`, for a person at a terminal.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "model/flow.h"
+
+namespace weir::cli {
+
+/// The heaviest flows of a window, at most `limit`, and what is left out.
+std::string render_flows(const model::FlowWindow& window, std::size_t limit);
+
+/// The ledger: a line of sums, and the devices that do not close within `tolerance` (a share of their bytes); all of
+/// them when `verbose`.
+std::string render_ledger(const model::FlowWindow& window, bool verbose, double tolerance = 0.001);
+
+/// One promotion, demotion or end.
+std::string render_flow_event(const model::FlowEvent& event, const model::DeviceRef& device,
+                              std::chrono::nanoseconds wall_clock_offset);
+
+}  // namespace weir::cli

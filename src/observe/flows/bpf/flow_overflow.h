@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Packets whose flow finds no room: their bytes exactly, and the heavy ones among their flows nearly. */
+#pragma once
+
+#include "observe/flows/bpf/flow_state.h"
+
+#define ELASTIC_LAMBDA 8
+
+static __always_inline bool same_flow(const struct weir_flow_id* a, const struct weir_flow_id* b) {
+  const __u64* x = (const void*)a;
+  const __u64* y = (const void*)b;
+#pragma unroll
+  for (int word = 0; word < (int)(sizeof(*a) / 8); word++) {
+    if (x[word] != y[word]) return false;
+  }
+  return true;
+}
+
+static __always_inline __u64 hash_flow(const struct weir_flow_id* id) {
+  const __u64* words = (const void*)id;
+  __u64 hash = 0x9E3779B97F4A7C15ULL;
+#pragma unroll
+  for (int word = 0; word < (int)(sizeof(*id) / 8); word++) {
+    hash = (hash ^ words[word]) * 0xC2B2AE3D27D4EB4FULL;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
+
+static __always_inline void take_row(struct weir_flow_sketch* row, const struct weir_flow_id* id, __u64 bytes,
+                                     __u64 now) {
+  row->id = *id;
+  row->bytes = bytes;
+  row->packets = 1;
+  row->others = 0;
+  row->since_ns = now;
+  row->last_ns = now;
+}
+
+static __always_inline void sketch_flow(const struct weir_flow_id* id, __u64 bytes, __u64 now) {
+  const __u64 hash = hash_flow(id);
+  struct weir_flow_sketch* weaker = NULL;
+#pragma unroll
+  for (int way = 0; way < 2; way++) {
+    const __u32 index = (__u32)(hash >> (way * 32)) & (WEIR_FLOW_SKETCH_ROWS - 1);
+    struct weir_flow_sketch* row = bpf_map_lookup_elem(&flow_sketch, &index);
+    if (!row) return;
+    if (row->id.ethertype == 0) return take_row(row, id, bytes, now);
+    if (same_flow(&row->id, id)) {
+      row->bytes += bytes;
+      row->packets += 1;
+      row->last_ns = now;
+      return;
+    }
+    if (!weaker || row->bytes < weaker->bytes) weaker = row;
+  }
+  if (!weaker) return;
+  weaker->others += bytes;
+  if (weaker->others > ELASTIC_LAMBDA * weaker->bytes) take_row(weaker, id, bytes, now);
+}
+
+static __noinline int flow_overflow(const struct weir_flow_id* id, __u64 bytes, __u64 now) {
+  const struct weir_flow_place place = {.netns = id->netns, .ifindex = id->ifindex, .direction = id->direction};
+  struct weir_flow_overflow* sum = bpf_map_lookup_elem(&flow_overflows, &place);
+  if (!sum) {
+    const struct weir_flow_overflow zero = {};
+    bpf_map_update_elem(&flow_overflows, &place, &zero, BPF_NOEXIST);
+    sum = bpf_map_lookup_elem(&flow_overflows, &place);
+  }
+  if (sum) {
+    __sync_fetch_and_add(&sum->bytes, bytes);
+    __sync_fetch_and_add(&sum->packets, 1);
+  } else {
+    flow_stat_add(WEIR_FLOW_STAT_UNCOUNTED, bytes);
+  }
+  sketch_flow(id, bytes, now);
+  return 0;
+}

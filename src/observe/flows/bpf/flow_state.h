@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Maps and settings of the flow account. */
+#pragma once
+
+#include "observe/flows/bpf/flows_abi.h"
+#include "weir_kernel.h"
+
+const volatile bool account_flows = false;
+/* The policy of model::ElephantPolicy; the rate in bytes per 2^20 ns, so that a shift divides. */
+const volatile __u64 elephant_bytes = 1 << 20;
+const volatile __u64 elephant_rate = 1310;
+const volatile __u64 elephant_sustained_ns = 100000000;
+const volatile __u64 elephant_demote_ns = 5000000000;
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 65536); /* resized at load time, see observe/dataplane */
+  __type(key, struct weir_flow_id);
+  __type(value, struct weir_flow_count);
+} flows SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 16384);
+  __type(key, struct weir_flow_id);
+  __type(value, struct weir_flow_nat);
+} flow_nats SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 8192);
+  __type(key, struct weir_flow_place);
+  __type(value, struct weir_flow_overflow);
+} flow_overflows SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, WEIR_FLOW_SKETCH_ROWS);
+  __type(key, __u32);
+  __type(value, struct weir_flow_sketch);
+} flow_sketch SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 1 << 18);
+} flow_events SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, WEIR_FLOW_STAT_COUNT);
+  __type(key, __u32);
+  __type(value, __u64);
+} flow_stats SEC(".maps");
+
+static __always_inline void flow_stat_add(__u32 stat, __u64 amount) {
+  __u64* value = bpf_map_lookup_elem(&flow_stats, &stat);
+  if (value) __sync_fetch_and_add(value, amount);
+}

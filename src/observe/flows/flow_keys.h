@@ -1,0 +1,27 @@
+// The kernel's flow identities as the model's, and as keys of hash tables.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <string_view>
+
+#include "model/flow.h"
+#include "observe/flows/bpf/flows_abi.h"
+
+namespace weir::observe {
+
+model::FlowKey flow_key(const weir_flow_id& id);
+model::FlowNat flow_nat(const weir_flow_nat& nat);
+
+struct FlowIdHash {
+  std::size_t operator()(const weir_flow_id& id) const noexcept {
+    return std::hash<std::string_view>{}(std::string_view(reinterpret_cast<const char*>(&id), sizeof id));
+  }
+};
+struct FlowIdEqual {
+  bool operator()(const weir_flow_id& a, const weir_flow_id& b) const noexcept {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+  }
+};
+
+}  // namespace weir::observe

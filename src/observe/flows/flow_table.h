@@ -1,0 +1,81 @@
+// The flows of the data plane in user space: windows of cumulative counters, and room for new flows.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "model/flow.h"
+#include "observe/dataplane/dataplane.h"
+#include "observe/flows/flow_keys.h"
+
+namespace weir::observe {
+
+/// When a flow that sends no more makes room for others. A flow is only ever taken out when it was silent: what a
+/// concurrent packet adds in that very moment would be lost.
+struct FlowRetirement {
+  std::chrono::nanoseconds idle = std::chrono::seconds(60);
+  /// After FIN or RST in TCP.
+  std::chrono::nanoseconds closed = std::chrono::seconds(5);
+  /// Instead of both while the table is more than three quarters full.
+  std::chrono::nanoseconds crowded = std::chrono::seconds(1);
+};
+
+/// Where bytes of packets were counted that found no room.
+struct FlowPlace {
+  std::uint64_t netns = 0;
+  std::uint32_t ifindex = 0;
+  model::FlowDirection direction = model::FlowDirection::tx;
+  auto operator<=>(const FlowPlace&) const = default;
+};
+
+/// One flow over the window.
+struct FlowRecord {
+  weir_flow_count now{};       ///< cumulative; what was taken out of the kernel's table before is included
+  weir_flow_count at_start{};  ///< the same when the window began; zeros for a flow that began since
+  weir_flow_count retired{};   ///< what is in `now` and no longer in the kernel
+  std::optional<weir_flow_nat> nat;
+  bool gone = false;      ///< no longer in the kernel's table
+  bool sketched = false;  ///< from the sketch of those that found no room: a lower bound
+};
+
+class FlowTable {
+ public:
+  explicit FlowTable(const DataPlane& data_plane, const FlowRetirement& retirement = {})
+      : data_plane_(&data_plane), retirement_(retirement) {}
+
+  /// Reads everything, and takes silent flows out of the kernel's table. `now`: CLOCK_MONOTONIC.
+  Result<void> refresh(std::chrono::nanoseconds now);
+  /// A window begins: with the counters of the last refresh().
+  void begin_window();
+
+  /// As of the last refresh(). Flows without a packet in the window are among them.
+  [[nodiscard]] const std::unordered_map<weir_flow_id, FlowRecord, FlowIdHash, FlowIdEqual>& flows() const {
+    return flows_;
+  }
+  /// Within the window.
+  [[nodiscard]] std::map<FlowPlace, model::FlowCount> overflows() const;
+  /// Bytes that were counted nowhere, since the data plane began.
+  [[nodiscard]] std::uint64_t uncounted_bytes() const { return uncounted_; }
+  [[nodiscard]] std::uint64_t events_lost() const { return events_lost_; }
+
+ private:
+  Result<void> read_flows();
+  Result<void> read_overflows();
+  Result<void> read_sketch();
+  Result<void> retire(std::chrono::nanoseconds now);
+
+  const DataPlane* data_plane_;
+  FlowRetirement retirement_;
+  std::unordered_map<weir_flow_id, FlowRecord, FlowIdHash, FlowIdEqual> flows_;
+  std::size_t in_kernel_ = 0;
+  std::map<FlowPlace, weir_flow_overflow> overflows_;
+  std::map<FlowPlace, weir_flow_overflow> overflows_at_start_;
+  std::uint64_t uncounted_ = 0;
+  std::uint64_t events_lost_ = 0;
+};
+
+}  // namespace weir::observe

@@ -1,0 +1,52 @@
+// Watches the flows of this host: the data plane, its table, and the interfaces' own counters beside it.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "model/device.h"
+#include "model/flow.h"
+#include "observe/flows/flow_table.h"
+
+namespace weir::observe {
+
+/// What to watch. The functions keep this module apart from the ones that read configuration and know workloads.
+struct FlowRequest {
+  std::uint32_t flows = 65536;  ///< that are kept exactly
+  model::ElephantPolicy elephants{};
+  FlowRetirement retirement{};
+  std::string btf_path;
+  /// Devices that may be named, of every namespace; called at the start and with each window.
+  std::function<Result<model::HostConfig>()> read_config;
+  /// Whose a flow is, by the cgroup of its socket (0: unknown) and its device; may be empty.
+  std::function<std::optional<model::WorkloadRef>(std::uint64_t cgroup, const model::DeviceRef& device)> workload;
+};
+
+class FlowWatch {
+ public:
+  /// Errors as DataPlane::start(). `clock` must outlive the watch. The first window begins.
+  static Result<FlowWatch> start(FlowRequest request, const Clock& clock);
+  FlowWatch(FlowWatch&&) noexcept;
+  FlowWatch& operator=(FlowWatch&&) noexcept;
+  ~FlowWatch();
+
+  using EventVisitor = std::function<void(const model::FlowEvent& event, const model::DeviceRef& device)>;
+  /// Waits for promotions and demotions, at most so long; returns as soon as there were some. To be called often:
+  /// silent flows are looked at, and taken out, once a second from here.
+  Result<void> poll(std::chrono::milliseconds timeout, const EventVisitor& visit);
+  /// Ends the window and begins the next: every flow with a packet in it, and the ledger of every device.
+  Result<model::FlowWindow> window();
+
+ private:
+  struct Parts;
+  explicit FlowWatch(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace weir::observe
