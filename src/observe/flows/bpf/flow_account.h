@@ -50,7 +50,7 @@ static __always_inline void flow_account(const struct sk_buff* skb, const struct
   struct flow_transport transport = {};
   flow_identify(&id, skb, network, &transport);
   const __u8 tcp_flags = transport.tcp_flags;
-  const __u64 now = bpf_ktime_get_coarse_ns();
+  const __u64 now = flow_now();
   struct weir_flow_count* flow = flow_of(&id, now);
   if (!flow) {
     flow_overflow(&id, bytes, now);
@@ -65,7 +65,7 @@ static __always_inline void flow_account(const struct sk_buff* skb, const struct
     __sync_fetch_and_add(&flow->extra_bytes, (wire - 1) * headers);
   }
   if ((flow->tcp_flags & tcp_flags) != tcp_flags) flow->tcp_flags |= tcp_flags;
-  if (now != before) {
+  if (now > before) {
     flow->last_ns = now;
     if (direction == WEIR_TX) flow_socket(flow, &id, skb);
   }

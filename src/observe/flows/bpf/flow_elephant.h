@@ -31,7 +31,7 @@ static __always_inline void tell_elephant(const struct weir_flow_id* id, const s
 static __always_inline void judge_flow(const struct weir_flow_id* id, struct weir_flow_count* flow, __u64 bytes,
                                        __u64 before_ns, __u64 now) {
   if (flow->elephant) {
-    const __u64 span = now - flow->judged_ns;
+    const __u64 span = flow_span(flow->judged_ns, now);
     if (span < elephant_demote_ns) return;
     const __u64 moved = flow->bytes - flow->judged_bytes;
     flow->judged_ns = now;
@@ -42,7 +42,7 @@ static __always_inline void judge_flow(const struct weir_flow_id* id, struct wei
     flow->credit = 0;
     return;
   }
-  const __u64 drained = at_policy_rate(now - before_ns);
+  const __u64 drained = at_policy_rate(flow_span(before_ns, now));
   const __u64 most = at_policy_rate(elephant_sustained_ns / 2);
   __u64 credit = flow->credit;
   if (credit <= drained) {
@@ -53,9 +53,9 @@ static __always_inline void judge_flow(const struct weir_flow_id* id, struct wei
   }
   credit += bytes;
   flow->credit = credit < most + bytes ? credit : most + bytes;
-  if (flow->bytes < elephant_bytes || now - flow->above_ns < elephant_sustained_ns) return;
+  if (flow->bytes < elephant_bytes || flow_span(flow->above_ns, now) < elephant_sustained_ns) return;
   if (__sync_val_compare_and_swap(&flow->elephant, 0, 1) != 0) return;
   flow->judged_ns = now;
   flow->judged_bytes = flow->bytes;
-  tell_elephant(id, flow, WEIR_FLOW_PROMOTED, now - flow->first_ns, flow->bytes);
+  tell_elephant(id, flow, WEIR_FLOW_PROMOTED, flow_span(flow->first_ns, now), flow->bytes);
 }

@@ -52,6 +52,37 @@ struct {
   __type(value, __u64);
 } flow_stats SEC(".maps");
 
+/* CLOCK_MONOTONIC as of the first packet of the tick on this CPU: the clock itself is read once a tick, because reading
+ * it costs as much as all the rest. Two CPUs may differ by a tick, so time may seem to run backwards. */
+struct flow_tick {
+  __u64 jiffies;
+  __u64 ns;
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct flow_tick);
+} flow_clock SEC(".maps");
+
+static __always_inline __u64 flow_now(void) {
+  const __u32 only = 0;
+  struct flow_tick* tick = bpf_map_lookup_elem(&flow_clock, &only);
+  const __u64 jiffies = bpf_jiffies64();
+  if (!tick) return bpf_ktime_get_ns();
+  if (tick->jiffies != jiffies) {
+    tick->ns = bpf_ktime_get_ns();
+    tick->jiffies = jiffies;
+  }
+  return tick->ns;
+}
+
+/* 0 when another CPU's tick was ahead. */
+static __always_inline __u64 flow_span(__u64 from_ns, __u64 to_ns) {
+  return to_ns > from_ns ? to_ns - from_ns : 0;
+}
+
 static __always_inline void flow_stat_add(__u32 stat, __u64 amount) {
   __u64* value = bpf_map_lookup_elem(&flow_stats, &stat);
   if (value) __sync_fetch_and_add(value, amount);

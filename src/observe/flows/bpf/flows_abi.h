@@ -20,8 +20,8 @@ struct weir_flow_id {
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_flow_id) == 56);
 
-/* Cumulative; written by every CPU, what must be exact by atomic additions. Times are CLOCK_MONOTONIC, coarse (a tick
- * of the kernel). */
+/* Cumulative; written by every CPU, what must be exact by atomic additions. Times are CLOCK_MONOTONIC, to a tick of
+ * the kernel. */
 struct weir_flow_count {
   __u64 bytes;
   __u64 packets;
