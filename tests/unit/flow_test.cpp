@@ -55,7 +55,7 @@ TEST(FlowJsonTest, HasTheKeysThatOthersRelyOn) {
   flow.window = {.bytes = 500, .packets = 1, .wire_packets = 1};
   flow.rate_bps = 1e6;
   flow.flow_class = FlowClass::elephant;
-  flow.workload = WorkloadRef{.kind = "container", .name = "docker-1a2b", .id = "1a2b"};
+  flow.workload = WorkloadRef{.kind = "container", .name = "docker-1a2b", .id = "1a2b", .pod = {}, .runtime = {}};
   const auto json = nlohmann::json::parse(flow_line(flow, {}));
   for (const char* key : {"schema",       "netns",      "dev",       "direction", "family", "protocol", "src",
                           "sport",        "dst",        "dport",     "nat",       "vlan",   "packets",  "bytes",

@@ -4,6 +4,9 @@
 
 #include <linux/types.h>
 
+/* Of a packet as its device sees it. */
+enum weir_direction { WEIR_TX = 0, WEIR_RX = 1 };
+
 #ifdef __cplusplus
 #define WEIR_ABI_ASSERT(condition) static_assert(condition, #condition)
 #else

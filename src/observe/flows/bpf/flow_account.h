@@ -7,7 +7,6 @@
 #include "observe/flows/bpf/flow_nat.h"
 #include "observe/flows/bpf/flow_overflow.h"
 #include "observe/flows/bpf/flow_tuple.h"
-#include "observe/queues/bpf/queues_abi.h"
 
 #define FLOW_TCP_SYN 2
 #define FLOW_TCP_TIME_WAIT 6

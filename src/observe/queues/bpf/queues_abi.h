@@ -4,8 +4,6 @@
 
 #include "bpf/include/weir_abi.h"
 
-enum weir_direction { WEIR_TX = 0, WEIR_RX = 1 };
-
 /* Key of the exact counters: one row a namespace, device, direction and queue. */
 struct weir_queue_key {
   __u64 netns;
