@@ -6,7 +6,6 @@
 #include <set>
 
 #include "observe/flows/flow_window.h"
-#include "observe/flows/interface_counters.h"
 
 namespace weir::observe {
 
@@ -82,9 +81,9 @@ Result<void> FlowWatch::Parts::refresh() {
 
 /// The first window: with what has been seen while everything was set up.
 Result<void> FlowWatch::Parts::begin() {
-  const InterfaceCounts first = read_interface_counters(devices.namespaces());
+  const InterfaceCounts first = request.read_counters(devices.namespaces());
   if (auto read = refresh(); !read) return read;
-  counters = middle(first, read_interface_counters(devices.namespaces()));
+  counters = middle(first, request.read_counters(devices.namespaces()));
   table.begin_window();
   began = refreshed;
   began_at = clock->realtime();
@@ -162,9 +161,9 @@ Result<model::FlowWindow> FlowWatch::window() {
   if (!config) return pass(std::move(config));
   state.config = *std::move(config);
   state.devices = DeviceIndex(state.config);
-  const InterfaceCounts first = read_interface_counters(state.devices.namespaces());
+  const InterfaceCounts first = state.request.read_counters(state.devices.namespaces());
   if (auto read = state.refresh(); !read) return pass(std::move(read));
-  InterfaceCounts after = middle(first, read_interface_counters(state.devices.namespaces()));
+  InterfaceCounts after = middle(first, state.request.read_counters(state.devices.namespaces()));
   model::FlowWindow window = build_window({.table = state.table,
                                            .request = state.request,
                                            .devices = state.devices,

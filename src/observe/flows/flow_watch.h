@@ -13,6 +13,7 @@
 #include "model/device.h"
 #include "model/flow.h"
 #include "observe/flows/flow_table.h"
+#include "observe/flows/interface_counters.h"
 
 namespace weir::observe {
 
@@ -24,6 +25,10 @@ struct FlowRequest {
   std::string btf_path;
   /// Devices that may be named, of every namespace; called at the start and with each window.
   std::function<Result<model::HostConfig>()> read_config;
+  /// The interfaces' own counters of these namespaces.
+  std::function<InterfaceCounts(const std::vector<model::NetnsRef>&)> read_counters = [](const auto& namespaces) {
+    return read_interface_counters(namespaces);
+  };
   /// Whose a flow is, by the cgroup of its socket (0: unknown) and its device; may be empty.
   std::function<std::optional<model::WorkloadRef>(std::uint64_t cgroup, const model::DeviceRef& device)> workload;
 };
