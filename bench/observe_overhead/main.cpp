@@ -18,16 +18,17 @@
 namespace weir::bench {
 namespace {
 
+constexpr std::uint32_t kFlows = 65536;
+
 pid_t held_by_us(const void*) {
   return ::getpid();
 }
 
-Variant weir_variant(const std::string& name, std::uint32_t sample_rate) {
+Variant weir_variant(const std::string& name, const std::string& what, const observe::DataPlane::Options& options) {
   return {.name = name,
-          .what = sample_rate == 0 ? std::string("Weir's data plane without samples")
-                                   : fmt::format("Weir's data plane, one packet in {} examined", sample_rate),
-          .attach = [sample_rate]() -> Result<std::shared_ptr<void>> {
-            auto plane = observe::DataPlane::start({.sample_rate = sample_rate, .btf_path = {}});
+          .what = what,
+          .attach = [options]() -> Result<std::shared_ptr<void>> {
+            auto plane = observe::DataPlane::start(options);
             if (!plane) return pass(std::move(plane));
             return std::make_shared<observe::DataPlane>(*std::move(plane));
           },
@@ -50,8 +51,11 @@ std::vector<Variant> variants() {
            },
            .holder = {},
            .reader = {}},
-          weir_variant("weir", 64),
-          weir_variant("weir-doctor", 16),
+          weir_variant("weir", "Weir's data plane, one packet in 64 examined", {}),
+          weir_variant("weir-doctor", "the same with one in 16", {.sample_rate = 16}),
+          weir_variant("weir-flows", "flows alone, as weir flows has them",
+                       {.sample_rate = 0, .queues = false, .flows = kFlows}),
+          weir_variant("weir-both", "queues, one in 64 examined, and flows", {.flows = kFlows}),
           {.name = "bpftrace",
            .what = "packets by device name and tx queue, by device name received",
            .attach = []() -> Result<std::shared_ptr<void>> {

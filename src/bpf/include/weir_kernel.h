@@ -233,6 +233,13 @@ struct nf_conn {
 
 #pragma clang attribute pop
 
+/* All that the verifier lets a pointer become as a number, in one instruction; the whole takes a helper. */
+static __always_inline __u32 low_half(const void* pointer) {
+  __u32 low;
+  asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)(__u64)pointer));
+  return low;
+}
+
 /* The namespace's id: what SO_NETNS_COOKIE and, from 6.18, NS_GET_ID give user space. */
 static __always_inline __u64 weir_net_id(const struct net* net) {
   if (bpf_core_field_exists(net->net_cookie)) return net->net_cookie;

@@ -35,7 +35,7 @@ class DataPlane {
     std::uint32_t flows = 0;
     model::ElephantPolicy elephants{};
     /// Kernel type information other than /sys/kernel/btf/vmlinux, for CO-RE.
-    std::string btf_path;
+    std::string btf_path{};
   };
 
   /// Errc::permission without CAP_BPF and CAP_PERFMON, Errc::unsupported without BTF or tracepoint BTF (Linux 5.15 has

@@ -16,7 +16,7 @@ struct {
 
 /* sk_buffs are 256 bytes apart (SLAB_HWCACHE_ALIGN): multiply to spread what is left of the address (Knuth 6.4). */
 static __always_inline __u32 packet_slot_index(const struct sk_buff* skb, __u32 slots) {
-  return ((__u32)((__u64)skb >> 8) * 2654435761U) >> 8 & (slots - 1);
+  return ((low_half(skb) >> 8) * 2654435761U) >> 8 & (slots - 1);
 }
 
 static __always_inline struct weir_packet_slot* packet_slot(const struct sk_buff* skb) {

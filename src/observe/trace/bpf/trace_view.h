@@ -37,13 +37,6 @@ static __always_inline bool has_vlan_tag(const struct sk_buff* skb) {
   return skb->vlan_proto != 0;
 }
 
-/* All that the verifier lets a pointer become as a number, in one instruction; the whole takes a helper. */
-static __always_inline __u32 low_half(const void* pointer) {
-  __u32 low;
-  asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)(__u64)pointer));
-  return low;
-}
-
 extern void* bpf_rdonly_cast(const void* pointer, __u32 type) __ksym __weak;
 
 /* Whether the verifier lets memory at any address be read that is made a pointer to void (Linux 6.17). From then on a
