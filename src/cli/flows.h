@@ -1,0 +1,77 @@
+// What the subcommands of `weir flows` share: their options, which devices they are about, whose flows are, and the
+// watch itself.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/result.h"
+#include "cli/command.h"
+#include "cli/session.h"
+#include "model/device.h"
+#include "model/flow.h"
+#include "model/footprint_builder.h"
+#include "observe/flows/flow_watch.h"
+#include "observe/workloads/workloads.h"
+#include "sys/signal.h"
+
+namespace weir::cli {
+
+struct FlowOptions {
+  ObserveOptions observe;
+  std::uint32_t flows = 65536;
+  std::size_t limit = 30;
+  bool verbose = false;
+  bool watch = false;
+  std::uint64_t elephant_bytes = model::ElephantPolicy{}.bytes;
+  double elephant_mbps = model::ElephantPolicy{}.rate_bps / 1e6;
+  std::string elephant_for = "100ms";
+  std::string demote_after = "5s";
+};
+void add_flow_options(CLI::App& command, FlowOptions& options);
+
+/// The duration that was given for an option, which the error names.
+Result<std::chrono::nanoseconds> duration_option(const std::string& text, const char* option);
+
+/// Whose flows are, by what observe/workloads knows and the configuration that was read last.
+class FlowOwners {
+ public:
+  Result<model::HostConfig> read_config();
+  /// The socket's owner; else who lives in the namespace, or behind a device that leads to somebody; else the namespace
+  /// itself, except the initial one, which is the host's.
+  std::optional<model::WorkloadRef> of(std::uint64_t cgroup, const model::DeviceRef& device);
+  /// Where the device of a flow stands, seen from the workload that of() gave it.
+  model::FlowSide side(const model::Flow& flow);
+
+ private:
+  observe::Workloads workloads_;
+  std::map<model::DeviceRef, model::DeviceConfig> devices_;
+};
+
+/// Which devices' flows are shown; every one without a word.
+class FlowSelection {
+ public:
+  static Result<FlowSelection> of(const FlowOptions& options);
+  [[nodiscard]] bool has(const model::DeviceRef& device) const { return !devices_ || devices_->contains(device); }
+  void apply(model::FlowWindow& window) const;
+
+ private:
+  std::optional<std::set<model::DeviceRef>> devices_;
+};
+
+/// Starts to watch; `clock` must outlive the watch.
+Result<observe::FlowWatch> start_flow_watch(const FlowOptions& options, const Clock& clock,
+                                            std::shared_ptr<FlowOwners> owners = std::make_shared<FlowOwners>());
+
+/// Polls until `duration` is over or the user wants to stop.
+Result<void> poll_flows(observe::FlowWatch& watch, std::optional<std::chrono::nanoseconds> duration,
+                        const sys::StopSignal& stop, const observe::FlowWatch::EventVisitor& visit);
+
+void add_flow_footprints(CLI::App& flows, Program& program);
+
+}  // namespace weir::cli

@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <iostream>
+
+#include "base/units.h"
+#include "cli/device_argument.h"
+#include "cli/flows.h"
+
+namespace weir::cli {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLookEvery{100};
+constexpr std::uint32_t kFewestFlows = 16;
+constexpr std::uint32_t kMostFlows = 4U << 20U;
+
+Result<model::ElephantPolicy> policy_of(const FlowOptions& options) {
+  const auto sustained = duration_option(options.elephant_for, "--sustained");
+  if (!sustained) return std::unexpected(sustained.error());
+  const auto demote = duration_option(options.demote_after, "--demote-after");
+  if (!demote) return std::unexpected(demote.error());
+  return model::ElephantPolicy{.bytes = options.elephant_bytes,
+                               .rate_bps = options.elephant_mbps * 1e6,
+                               .sustained = *sustained,
+                               .demote_after = *demote};
+}
+
+bool same_owner(const model::WorkloadRef* one, const model::WorkloadRef& other) {
+  if (one == nullptr) return false;
+  return (one->kind == other.kind && one->id == other.id && one->name == other.name) ||
+         (!one->pod.empty() && one->pod == other.pod);
+}
+
+}  // namespace
+
+Result<std::chrono::nanoseconds> duration_option(const std::string& text, const char* option) {
+  const auto span = parse_duration(text);
+  if (!span) return std::unexpected(Error(span.error()).with_context(option));
+  return *span;
+}
+
+Result<model::HostConfig> FlowOwners::read_config() {
+  auto config = read_host_config();
+  if (!config) return config;
+  devices_.clear();
+  for (const model::DeviceConfig& device : config->devices) devices_.emplace(device.ref, device);
+  return config;
+}
+
+std::optional<model::WorkloadRef> FlowOwners::of(std::uint64_t cgroup, const model::DeviceRef& device) {
+  if (const model::WorkloadRef* owner = workloads_.of(cgroup, device.netns.id)) return *owner;
+  const auto known = devices_.find(device);
+  if (known != devices_.end()) {
+    if (const model::WorkloadRef* owner = workloads_.behind(known->second)) return *owner;
+  }
+  if (device.netns.name == "init") return std::nullopt;
+  model::WorkloadRef self;
+  self.kind = "namespace";
+  self.name = device.netns.name;
+  self.id = std::to_string(device.netns.id);
+  return self;
+}
+
+model::FlowSide FlowOwners::side(const model::Flow& flow) {
+  if (!flow.workload) return model::FlowSide::passing;
+  const model::WorkloadRef& owner = *flow.workload;
+  const std::uint64_t netns = flow.device.netns.id;
+  if (owner.kind == "namespace") return model::FlowSide::inside;
+  if (same_owner(workloads_.of(0, netns), owner)) return model::FlowSide::inside;
+  const auto known = devices_.find(flow.device);
+  const bool leads = known != devices_.end() && same_owner(workloads_.behind(known->second), owner);
+  return leads ? model::FlowSide::port : model::FlowSide::passing;
+}
+
+Result<FlowSelection> FlowSelection::of(const FlowOptions& options) {
+  FlowSelection selection;
+  if (options.observe.device.empty() && (options.observe.netns.empty() || options.observe.netns == "all")) {
+    return selection;
+  }
+  const auto config = read_host_config();
+  if (!config) return std::unexpected(config.error());
+  auto devices = find_devices(*config, options.observe.device, options.observe.netns);
+  if (!devices) return pass(std::move(devices));
+  selection.devices_ = std::set(devices->begin(), devices->end());
+  return selection;
+}
+
+void FlowSelection::apply(model::FlowWindow& window) const {
+  std::erase_if(window.flows, [&](const model::Flow& flow) { return !has(flow.device); });
+  std::erase_if(window.ledger.lines, [&](const model::LedgerLine& line) { return !has(line.device); });
+}
+
+Result<observe::FlowWatch> start_flow_watch(const FlowOptions& options, const Clock& clock,
+                                            std::shared_ptr<FlowOwners> owners) {
+  if (auto possible = require_data_plane(options.observe.btf_path); !possible) return pass(std::move(possible));
+  const auto policy = policy_of(options);
+  if (!policy) return std::unexpected(policy.error());
+  observe::FlowRequest request;
+  request.flows = options.flows;
+  request.elephants = *policy;
+  request.btf_path = options.observe.btf_path;
+  request.read_config = [owners] { return owners->read_config(); };
+  request.workload = [owners](std::uint64_t cgroup, const model::DeviceRef& device) {
+    return owners->of(cgroup, device);
+  };
+  return observe::FlowWatch::start(std::move(request), clock);
+}
+
+Result<void> poll_flows(observe::FlowWatch& watch, std::optional<std::chrono::nanoseconds> duration,
+                        const sys::StopSignal& stop, const observe::FlowWatch::EventVisitor& visit) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (!stop.requested() && std::cout) {
+    std::chrono::milliseconds wait = kLookEvery;
+    if (duration) {
+      const auto left = *duration - (std::chrono::steady_clock::now() - begin);
+      if (left <= std::chrono::nanoseconds::zero()) return {};
+      wait = std::min(wait, std::chrono::ceil<std::chrono::milliseconds>(left));
+    }
+    if (auto polled = watch.poll(wait, visit); !polled) return polled;
+  }
+  return {};
+}
+
+void add_flow_options(CLI::App& command, FlowOptions& options) {
+  add_word_option(command, "DEV", options.observe.device, "dev or netns/dev; all devices without it");
+  add_word_option(command, "--netns", options.observe.netns, "Namespace (name, path, pid:N, id:N) or all");
+  command.add_option("--for", options.observe.duration, "How long to watch (500ms, 10s, 5m)")
+      ->default_str(options.observe.duration);
+  command.add_option("--flows", options.flows, "Flows that are kept exactly")
+      ->check(CLI::Range(kFewestFlows, kMostFlows))
+      ->capture_default_str();
+  command.add_option("--limit", options.limit, "Rows of text")->check(CLI::Range(1, 100'000))->capture_default_str();
+  command.add_option("--bytes", options.elephant_bytes, "An elephant has at least so many bytes")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 50U))
+      ->capture_default_str();
+  command.add_option("--rate", options.elephant_mbps, "and at least this rate, in Mbit/s")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str();
+  command.add_option("--sustained", options.elephant_for, "for at least so long")->default_str(options.elephant_for);
+  command.add_option("--demote-after", options.demote_after, "until it has been below half of that for so long")
+      ->default_str(options.demote_after);
+  add_btf_option(command, options.observe.btf_path);
+}
+
+}  // namespace weir::cli
