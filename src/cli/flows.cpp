@@ -12,6 +12,7 @@
 #include "cli/live_view.h"
 #include "cli/render_flows.h"
 #include "model/flow_json.h"
+#include "observe/flows/capture.h"
 #include "sys/clock.h"
 #include "sys/signal.h"
 
@@ -23,7 +24,32 @@ std::chrono::nanoseconds offset_of(const Clock& clock) {
   return clock.realtime().time_since_epoch() - clock.monotonic();
 }
 
+void print_window(const model::FlowWindow& window, const FlowOptions& options, std::chrono::nanoseconds offset) {
+  if (options.observe.json) {
+    for (const model::Flow& flow : window.flows) std::cout << flow_line(flow, offset) << '\n';
+    std::cout << ledger_line(window) << std::endl;
+    return;
+  }
+  std::cout << render_flows(window, options.limit) << render_ledger(window, options.verbose) << std::flush;
+}
+
+/// What could be read of a damaged file is printed before the error.
+Result<Exit> list_capture(const FlowOptions& options) {
+  const auto policy = elephant_policy(options);
+  if (!policy) return std::unexpected(policy.error());
+  if (!options.observe.device.empty() || !options.observe.netns.empty()) {
+    return fail(Errc::usage, "--from reads a file: DEV and --netns choose devices of this host");
+  }
+  model::FlowWindow window;
+  auto read = observe::read_capture(options.from, *policy, window);
+  // Captures tell the time of day.
+  if (read || !window.flows.empty()) print_window(window, options, {});
+  if (!read) return pass(std::move(read));
+  return Exit::done;
+}
+
 Result<Exit> list_flows(const FlowOptions& options) {
+  if (!options.from.empty()) return list_capture(options);
   const auto duration = duration_option(options.observe.duration, "--for");
   if (!duration) return std::unexpected(duration.error());
   const auto selection = FlowSelection::of(options);
@@ -37,13 +63,7 @@ Result<Exit> list_flows(const FlowOptions& options) {
   auto window = watch->window();
   if (!window) return pass(std::move(window));
   selection->apply(*window);
-  if (options.observe.json) {
-    const auto offset = offset_of(clock);
-    for (const model::Flow& flow : window->flows) std::cout << flow_line(flow, offset) << '\n';
-    std::cout << ledger_line(*window) << std::endl;
-    return Exit::done;
-  }
-  std::cout << render_flows(*window, options.limit) << render_ledger(*window, options.verbose) << std::flush;
+  print_window(*window, options, offset_of(clock));
   return Exit::done;
 }
 
@@ -127,6 +147,8 @@ void add_flows(CLI::App& app, Program& program) {
   add_flow_options(*list_command, *list);
   add_json_option(*list_command, list->observe.json);
   list_command->add_flag("-v,--verbose", list->verbose, "The ledger of every device");
+  add_word_option(*list_command, "--from", list->from, "The flows of a capture file (pcap, pcapng) instead")
+      ->type_name("FILE");
   list_command->callback([list, &program] { program.action = [list] { return list_flows(*list); }; });
 
   auto elephants = std::make_shared<FlowOptions>();

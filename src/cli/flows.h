@@ -28,6 +28,7 @@ struct FlowOptions {
   std::size_t limit = 30;
   bool verbose = false;
   bool watch = false;
+  std::string from;  ///< a capture instead of this host
   std::uint64_t elephant_bytes = model::ElephantPolicy{}.bytes;
   double elephant_mbps = model::ElephantPolicy{}.rate_bps / 1e6;
   std::string elephant_for = "100ms";
@@ -37,6 +38,9 @@ void add_flow_options(CLI::App& command, FlowOptions& options);
 
 /// The duration that was given for an option, which the error names.
 Result<std::chrono::nanoseconds> duration_option(const std::string& text, const char* option);
+
+/// Errc::usage when a duration in it is none.
+Result<model::ElephantPolicy> elephant_policy(const FlowOptions& options);
 
 /// Whose flows are, by what observe/workloads knows and the configuration that was read last.
 class FlowOwners {

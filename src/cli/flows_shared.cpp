@@ -13,17 +13,6 @@ constexpr std::chrono::milliseconds kLookEvery{100};
 constexpr std::uint32_t kFewestFlows = 16;
 constexpr std::uint32_t kMostFlows = 4U << 20U;
 
-Result<model::ElephantPolicy> policy_of(const FlowOptions& options) {
-  const auto sustained = duration_option(options.elephant_for, "--sustained");
-  if (!sustained) return std::unexpected(sustained.error());
-  const auto demote = duration_option(options.demote_after, "--demote-after");
-  if (!demote) return std::unexpected(demote.error());
-  return model::ElephantPolicy{.bytes = options.elephant_bytes,
-                               .rate_bps = options.elephant_mbps * 1e6,
-                               .sustained = *sustained,
-                               .demote_after = *demote};
-}
-
 bool same_owner(const model::WorkloadRef* one, const model::WorkloadRef& other) {
   if (one == nullptr) return false;
   return (one->kind == other.kind && one->id == other.id && one->name == other.name) ||
@@ -36,6 +25,17 @@ Result<std::chrono::nanoseconds> duration_option(const std::string& text, const 
   const auto span = parse_duration(text);
   if (!span) return std::unexpected(Error(span.error()).with_context(option));
   return *span;
+}
+
+Result<model::ElephantPolicy> elephant_policy(const FlowOptions& options) {
+  const auto sustained = duration_option(options.elephant_for, "--sustained");
+  if (!sustained) return std::unexpected(sustained.error());
+  const auto demote = duration_option(options.demote_after, "--demote-after");
+  if (!demote) return std::unexpected(demote.error());
+  return model::ElephantPolicy{.bytes = options.elephant_bytes,
+                               .rate_bps = options.elephant_mbps * 1e6,
+                               .sustained = *sustained,
+                               .demote_after = *demote};
 }
 
 Result<model::HostConfig> FlowOwners::read_config() {
@@ -92,7 +92,7 @@ void FlowSelection::apply(model::FlowWindow& window) const {
 Result<observe::FlowWatch> start_flow_watch(const FlowOptions& options, const Clock& clock,
                                             std::shared_ptr<FlowOwners> owners) {
   if (auto possible = require_data_plane(options.observe.btf_path); !possible) return pass(std::move(possible));
-  const auto policy = policy_of(options);
+  const auto policy = elephant_policy(options);
   if (!policy) return std::unexpected(policy.error());
   observe::FlowRequest request;
   request.flows = options.flows;

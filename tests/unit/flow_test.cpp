@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/elephant.h"
 #include "model/flow_json.h"
 
 namespace weir::model {
@@ -92,6 +93,44 @@ TEST(LedgerTest, SaysWhatIsNotExplained) {
   EXPECT_EQ(json["interface_bytes"], 150);
   EXPECT_EQ(json["unattributed_bytes"], -5);
   EXPECT_EQ(json["devices"].size(), 2U);
+}
+
+/// Packets of `bytes` every `gap` for `length`; when the flow became an elephant, if it did.
+std::optional<std::chrono::nanoseconds> promotion(ElephantJudge& judge, std::uint64_t bytes,
+                                                  std::chrono::nanoseconds gap, std::chrono::nanoseconds length) {
+  for (std::chrono::nanoseconds time{}; time <= length; time += gap) {
+    if (judge.take({}, time, bytes)) return time;
+  }
+  return std::nullopt;
+}
+
+TEST(ElephantJudgeTest, WantsBytesAndARateThatIsKeptUp) {
+  using namespace std::chrono_literals;
+  ElephantJudge steady;  // 12 Mbit/s: 1 MiB after 0.7 s
+  const auto when = promotion(steady, 1500, 1ms, 5s);
+  ASSERT_TRUE(when);
+  EXPECT_NEAR(static_cast<double>(when->count()), 699e6, 2e6);
+  ElephantJudge slow;  // 8 Mbit/s for a minute
+  EXPECT_FALSE(promotion(slow, 1000, 1ms, 60s));
+  ElephantJudge fast;  // 1 MiB in 10 ms: the rate must be kept up for 100
+  const auto soon = promotion(fast, 15'000, 100us, 1s);
+  ASSERT_TRUE(soon);
+  EXPECT_EQ(*soon, 100ms);
+  ElephantJudge bursts;  // 30 kB each second
+  EXPECT_FALSE(promotion(bursts, 30'000, 1s, 300s));
+}
+
+TEST(ElephantJudgeTest, StopsBelowHalfOfTheRate) {
+  using namespace std::chrono_literals;
+  ElephantJudge judge;
+  ASSERT_TRUE(promotion(judge, 1500, 1ms, 5s));
+  std::chrono::nanoseconds time = 1s;
+  for (; time < 20s && judge.take({}, time, 1000); time += 1ms) {
+  }
+  EXPECT_EQ(time, 20s) << "8 Mbit/s is enough to stay one";
+  for (; time < 40s && judge.take({}, time, 100); time += 1ms) {
+  }
+  EXPECT_LT(time, 31s) << "0.8 Mbit/s is not";
 }
 
 }  // namespace

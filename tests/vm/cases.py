@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""cases.py KERNEL WEIR NETNS-LIBRARY-TESTS TRACE-FILTER-TESTS [mend|trace]: what Weir must show on another kernel, run inside it. Prints one line a case; exits 1 on a failure.
+"""cases.py KERNEL WEIR NETNS-LIBRARY-TESTS TRACE-FILTER-TESTS [mend|trace|flows]: what Weir must show on another kernel, run inside it. Prints one line a case; exits 1 on a failure.
 
 One boot for all of them, few processes: everything is about 20 times slower here. No throughput and no short delay is
 asserted.
@@ -190,6 +190,19 @@ def trace_journeys():
         run("ip", "netns", "delete", ns)
 
 
+def flows():
+    """The ledger closes but for what passes while it is read, which takes its time here; and what conntrack rewrites is named, in a network with NAT."""
+    ran = run(WEIR, "lab", "run", "nat", "--", WEIR, "flows", "list", "--for", "4s", "--json")
+    if ran.returncode != 0:
+        return ran.stderr
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    open_ones = [line for line in lines[-1]["devices"] if abs(line["unattributed_bytes"]) > 0.02 * line["interface_bytes"]]
+    if open_ones or not lines[-1]["devices"]:
+        return f"the ledger does not close: {open_ones or lines[-1]}"
+    rewritten = [line for line in lines[:-1] if line["nat"] and line["nat"]["rewrites"]]
+    return None if rewritten else f"no flow of {len(lines) - 1} is rewritten"
+
+
 def trace_filter():
     """No bpf_rdonly_cast() to void here: filters copy what they look at."""
     ran = run(FILTER_TESTS, "--gtest_brief=1")
@@ -199,6 +212,9 @@ def trace_filter():
 def main():
     if sys.argv[5:] == ["trace"]:
         trace_journeys()
+        sys.exit(1 if failures else 0)
+    if sys.argv[5:] == ["flows"]:
+        case("flows", flows())
         sys.exit(1 if failures else 0)
     if sys.argv[5:] == ["mend"]:
         problem = mend_and_take_back()
@@ -213,6 +229,7 @@ def main():
     case("netns library", netns_library())
     case("trace filter", trace_filter())
     trace_journeys()
+    case("flows", flows())
     case("nothing is left loaded", ", ".join(map(str, sorted(bpf_objects() - before))))
     case("no namespace is left", run("ip", "netns", "list").stdout)
     sys.exit(1 if failures else 0)
