@@ -1,6 +1,5 @@
 #include "observe/dataplane/dataplane.h"
 
-#include <bpf/btf.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <fstream>
 #include <optional>
 
+#include "bpf/memory_access.h"
 #include "bpf/skeleton.h"
 #include "dataplane.skel.h"
 
@@ -65,16 +65,6 @@ void configure_flows(dataplane& object, const DataPlane::Options& options) {
   object.rodata->elephant_rate = static_cast<std::uint64_t>(policy.rate_bps / 8.0 * kElephantRateSpanNs / 1e9);
   object.rodata->elephant_sustained_ns = static_cast<std::uint64_t>(policy.sustained.count());
   object.rodata->elephant_demote_ns = static_cast<std::uint64_t>(policy.demote_after.count());
-}
-
-struct FreeBtf {
-  void operator()(btf* types) const { btf__free(types); }
-};
-
-/// Whether the running kernel has bpf_rdonly_cast() (6.2, commit a35b9af4ec2c).
-bool kernel_has_rdonly_cast() {
-  const std::unique_ptr<btf, FreeBtf> types(btf__load_vmlinux_btf());
-  return types != nullptr && btf__find_by_name_kind(types.get(), "bpf_rdonly_cast", BTF_KIND_FUNC) > 0;
 }
 
 Result<std::uint64_t> memlock_bytes(int fd) {
@@ -153,7 +143,9 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   if (!skeleton) return pass(std::move(skeleton), "data plane");
   skeleton->get().rodata->sample_rate = options.sample_rate;
   skeleton->get().rodata->account_queues = options.queues;
-  skeleton->get().rodata->have_rdonly_cast = kernel_has_rdonly_cast();
+  const bpf::MemoryAccess access = bpf::memory_access();
+  skeleton->get().rodata->have_rdonly_cast = access.rdonly_cast != 0;
+  skeleton->get().rodata->reads_by_address = access.any_address;
   configure_flows(skeleton->get(), options);
   size_maps(skeleton->get(), *cpus);
   if (auto loaded = skeleton->load(); !loaded) return pass(std::move(loaded), "data plane");

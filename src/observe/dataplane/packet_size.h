@@ -2,11 +2,7 @@
 /* How large a packet is: computed once a hook, for every account. */
 #pragma once
 
-#include "weir_kernel.h"
-
-const volatile bool have_rdonly_cast = false; /* bpf_rdonly_cast() of 6.2: shared info without a helper call */
-
-extern void* bpf_rdonly_cast(const void* obj, __u32 btf_id) __ksym __weak;
+#include "weir_memory.h"
 
 /* skb_shinfo(skb)->gso_segs; a packet that is not GSO counts as one. */
 static __always_inline __u32 wire_packets(const struct sk_buff* skb) {

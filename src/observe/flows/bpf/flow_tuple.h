@@ -4,6 +4,7 @@
 
 #include "observe/flows/bpf/flows_abi.h"
 #include "weir_kernel.h"
+#include "weir_memory.h"
 
 #define FLOW_ARPHRD_ETHER 1
 #define FLOW_IP4 0x0800
@@ -70,17 +71,10 @@ static __noinline int flow_extensions(struct weir_flow_id* id, const unsigned ch
   return 0;
 }
 
-/* `at`: the network header, `ethertype` in host order. Where headers are not in the linear part the flow is that of its
- * ethertype. */
-static __always_inline void flow_dissect(struct weir_flow_id* id, const unsigned char* at, __u16 ethertype,
-                                         __u32 linear, struct flow_transport* transport) {
-  __u8 header[FLOW_HEADER_BYTES];
-  id->ethertype = ethertype;
-  if (ethertype != FLOW_IP4 && ethertype != FLOW_IP6) return;
-  if (linear < (ethertype == FLOW_IP4 ? 20 : 40)) return;
-  /* Beyond the packet's end stands the rest of its buffer: the shared info is behind it in the same allocation. */
-  if (bpf_probe_read_kernel(header, sizeof(header), at)) return;
-  if (ethertype == FLOW_IP4) {
+/* `header`: the network header and what follows it, `at` the same as an address. */
+static __always_inline void flow_read(struct weir_flow_id* id, const __u8* header, const unsigned char* at,
+                                      struct flow_transport* transport) {
+  if (id->ethertype == FLOW_IP4) {
     __builtin_memcpy(id->source, header + 12, 4);
     __builtin_memcpy(id->destination, header + 16, 4);
     id->protocol = header[9];
@@ -100,6 +94,22 @@ static __always_inline void flow_dissect(struct weir_flow_id* id, const unsigned
     flow_ports(id, header + 40, transport);
   else
     flow_extensions(id, at + 40, transport);
+}
+
+/* `at`: the network header, `ethertype` in host order. Where headers are not in the linear part the flow is that of its
+ * ethertype. */
+static __always_inline void flow_dissect(struct weir_flow_id* id, const unsigned char* at, __u16 ethertype,
+                                         __u32 linear, struct flow_transport* transport) {
+  id->ethertype = ethertype;
+  if (ethertype != FLOW_IP4 && ethertype != FLOW_IP6) return;
+  if (linear < (ethertype == FLOW_IP4 ? 20 : 40)) return;
+  /* Beyond the packet's end stands the rest of its buffer: the shared info is behind it in the same allocation. */
+  if (reads_by_address) {
+    flow_read(id, bpf_rdonly_cast(at, 0), at, transport);
+    return;
+  }
+  __u8 header[FLOW_HEADER_BYTES];
+  if (bpf_probe_read_kernel(header, sizeof(header), at) == 0) flow_read(id, header, at, transport);
 }
 
 static __always_inline bool flow_is_tag(__u16 ethertype) {

@@ -6,6 +6,7 @@
 #include "observe/trace/bpf/trace_config.h"
 #include "observe/trace/filter/bpf/filter_vlan.h"
 #include "weir_kernel.h"
+#include "weir_memory.h"
 
 WEIR_FILTER_SLOT(weir_filter_link);
 WEIR_FILTER_SLOT(weir_filter_network);
@@ -36,12 +37,6 @@ static __always_inline bool has_vlan_tag(const struct sk_buff* skb) {
   if (bpf_core_field_exists(skb->vlan_present)) return BPF_CORE_READ_BITFIELD(skb, vlan_present);
   return skb->vlan_proto != 0;
 }
-
-extern void* bpf_rdonly_cast(const void* pointer, __u32 type) __ksym __weak;
-
-/* Whether the verifier lets memory at any address be read that is made a pointer to void (Linux 6.17). From then on a
- * pointer to bytes is no number to it any more, as it was before. */
-const volatile bool reads_by_address = false;
 
 static __always_inline __u64 head_of(const struct sk_buff* skb) {
   if (!reads_by_address) return (__u64)skb->head;
