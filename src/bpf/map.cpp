@@ -79,13 +79,6 @@ Result<bool> MapHandle::erase(const void* key) const {
   return fail_errno(err, "cannot delete from BPF map " + name_);
 }
 
-Result<bool> MapHandle::take(const void* key, void* values) const {
-  const int err = bpf_map_lookup_and_delete_elem(fd_.get(), key, values);
-  if (err == 0) return true;
-  if (err == -ENOENT) return false;
-  return fail_errno(err, "cannot take from BPF map " + name_);
-}
-
 Result<void> MapHandle::for_each(const Visitor& visit) const {
   auto batched = visit_batches(visit);
   if (!batched) return pass(std::move(batched));

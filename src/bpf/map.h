@@ -45,8 +45,6 @@ class MapHandle {
   Result<void> update(const void* key, const void* values, std::uint64_t flags) const;
   /// False when there was no such key.
   Result<bool> erase(const void* key) const;
-  /// Reads and erases in one step (hash maps: Linux 5.14, commit 3e87f192b405). False when there was no such key.
-  Result<bool> take(const void* key, void* values) const;
 
   using Visitor = std::function<void(const std::byte* key, const std::byte* values)>;
   /// Visits every entry once where the kernel reads in batches (hash since 5.6, array since 5.6, per-CPU array since
@@ -92,13 +90,6 @@ class Map {
     return handle_.update(&key, &value, flags);
   }
   Result<bool> erase(const K& key) const { return handle_.erase(&key); }
-  /// The value, and no longer in the map; nothing when there was no such key.
-  [[nodiscard]] Result<std::optional<V>> take(const K& key) const {
-    V value;
-    const auto found = handle_.take(&key, &value);
-    if (!found) return std::unexpected(found.error());
-    return *found ? std::optional<V>(value) : std::nullopt;
-  }
 
   /// Calls `visit(const K&, const V&)` for every entry (see MapHandle::for_each()).
   template <class Visit>

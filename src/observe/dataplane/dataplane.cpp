@@ -49,7 +49,10 @@ void size_maps(dataplane& object, std::size_t cpus) {
 
 /// Without flows their maps are as small as a map can be.
 void size_flow_maps(dataplane& object, std::uint32_t flows) {
-  bpf_map__set_max_entries(object.maps.flows, std::max(flows, 1U));
+  // Half of the rows stay free, so that a free one is found in few steps.
+  const std::uint32_t rows = flows == 0 ? 1 : std::bit_ceil(flows * 2);
+  bpf_map__set_max_entries(object.maps.flows, rows);
+  object.rodata->flow_row_mask = rows - 1;
   if (flows != 0) return;
   bpf_map__set_max_entries(object.maps.flow_nats, 1);
   bpf_map__set_max_entries(object.maps.flow_overflows, 1);
@@ -104,7 +107,7 @@ struct DataPlane::Parts {
   QueueChoiceMap choices;
   QueueFlowMap sampled_flows;
   DataStatMap stats;
-  FlowMap flows;
+  FlowRows flows;
   FlowNatMap flow_nats;
   FlowOverflowMap flow_overflows;
   FlowSketchMap flow_sketch;
@@ -157,7 +160,7 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   auto choices = opener.open<QueueChoiceMap>(maps.queue_choices);
   auto sampled_flows = opener.open<QueueFlowMap>(maps.queue_flows);
   auto stats = opener.open<DataStatMap>(maps.data_stats);
-  auto flows = opener.open<FlowMap>(maps.flows);
+  auto flows = opener.open<FlowRows>(maps.flows);
   auto nats = opener.open<FlowNatMap>(maps.flow_nats);
   auto overflows = opener.open<FlowOverflowMap>(maps.flow_overflows);
   auto sketch = opener.open<FlowSketchMap>(maps.flow_sketch);
@@ -185,7 +188,7 @@ const QueueFlowMap& DataPlane::queue_flows() const {
 const DataStatMap& DataPlane::stats() const {
   return parts_->stats;
 }
-const FlowMap& DataPlane::flows() const {
+const FlowRows& DataPlane::flows() const {
   return parts_->flows;
 }
 const FlowNatMap& DataPlane::flow_nats() const {

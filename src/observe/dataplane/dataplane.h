@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "bpf/map.h"
+#include "bpf/mapped_array.h"
 #include "model/flow.h"
 #include "observe/flows/bpf/flows_abi.h"
 #include "observe/queues/bpf/queues_abi.h"
@@ -18,7 +19,7 @@ using QueueCountMap = bpf::PerCpuMap<weir_queue_key, weir_queue_count>;
 using QueueChoiceMap = bpf::Map<weir_choice_key, std::uint64_t>;
 using QueueFlowMap = bpf::Map<weir_flow_key, std::uint64_t>;
 using DataStatMap = bpf::PerCpuMap<std::uint32_t, std::uint64_t>;
-using FlowMap = bpf::Map<weir_flow_id, weir_flow_count>;
+using FlowRows = bpf::MappedArray<weir_flow_row>;
 using FlowNatMap = bpf::Map<weir_flow_id, weir_flow_nat>;
 using FlowOverflowMap = bpf::Map<weir_flow_place, weir_flow_overflow>;
 using FlowSketchMap = bpf::PerCpuMap<std::uint32_t, weir_flow_sketch>;
@@ -31,7 +32,7 @@ class DataPlane {
     /// One transmitted packet in this many is examined for who chose its queue; 0 examines none.
     std::uint32_t sample_rate = 64;
     bool queues = true;
-    /// Flows that are kept exactly, in each direction of each device; 0: flows are not accounted.
+    /// Flows that find room for sure: each direction of each device is one. 0: flows are not accounted.
     std::uint32_t flows = 0;
     model::ElephantPolicy elephants{};
     /// Kernel type information other than /sys/kernel/btf/vmlinux, for CO-RE.
@@ -54,7 +55,7 @@ class DataPlane {
   [[nodiscard]] const QueueFlowMap& queue_flows() const;
   [[nodiscard]] const DataStatMap& stats() const;
   /// The flow account; only what was asked for by Options::flows is ever in these.
-  [[nodiscard]] const FlowMap& flows() const;
+  [[nodiscard]] const FlowRows& flows() const;
   [[nodiscard]] const FlowNatMap& flow_nats() const;
   [[nodiscard]] const FlowOverflowMap& flow_overflows() const;
   [[nodiscard]] const FlowSketchMap& flow_sketch() const;

@@ -1,6 +1,7 @@
 #include "observe/flows/flow_table.h"
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 namespace weir::observe {
@@ -9,18 +10,25 @@ namespace {
 
 constexpr std::uint8_t kTcpFinOrRst = 1U | 4U;
 
-/// Cumulative counters of a flow that was in the table before and has begun anew in it.
-weir_flow_count with_retired(const weir_flow_count& current, const weir_flow_count& retired) {
-  weir_flow_count sum = current;
-  if (retired.packets == 0) return sum;
-  sum.bytes += retired.bytes;
-  sum.packets += retired.packets;
-  sum.extra_packets += retired.extra_packets;
-  sum.extra_bytes += retired.extra_bytes;
-  sum.first_ns = retired.first_ns;
-  sum.tcp_flags |= retired.tcp_flags;
-  if (sum.cgroup == 0) sum.cgroup = retired.cgroup;
-  return sum;
+/// Counters of one flow from two rows, or from before it was taken out and since.
+weir_flow_count sum(const weir_flow_count& before, const weir_flow_count& more) {
+  if (before.packets == 0) return more;
+  weir_flow_count all = more;
+  all.bytes += before.bytes;
+  all.packets += before.packets;
+  all.extra_packets += before.extra_packets;
+  all.extra_bytes += before.extra_bytes;
+  all.first_ns = std::min(before.first_ns, more.first_ns);
+  all.last_ns = std::max(before.last_ns, more.last_ns);
+  all.tcp_flags |= before.tcp_flags;
+  all.elephant |= before.elephant;
+  if (all.cgroup == 0) all.cgroup = before.cgroup;
+  if (all.has_tcp == 0) {
+    all.has_tcp = before.has_tcp;
+    all.srtt_us = before.srtt_us;
+    all.retransmits = before.retransmits;
+  }
+  return all;
 }
 
 model::FlowDirection direction_of(std::uint32_t direction) {
@@ -39,7 +47,8 @@ Result<void> FlowTable::refresh(std::chrono::nanoseconds now) {
   if (auto read = read_flows(); !read) return read;
   if (auto read = read_overflows(); !read) return read;
   if (auto read = read_sketch(); !read) return read;
-  return retire(now);
+  retire(now);
+  return {};
 }
 
 void FlowTable::begin_window() {
@@ -50,14 +59,18 @@ void FlowTable::begin_window() {
 
 Result<void> FlowTable::read_flows() {
   in_kernel_ = 0;
-  auto read = data_plane_->flows().for_each([&](const weir_flow_id& id, const weir_flow_count& count) {
+  ++round_;
+  for (weir_flow_row& row : data_plane_->flows().rows()) {
+    if (std::atomic_ref(row.state).load(std::memory_order_acquire) != WEIR_FLOW_LIVE) continue;
     ++in_kernel_;
-    FlowRecord& record = flows_[id];
+    FlowRecord& record = flows_[row.id];
     if (record.sketched) record = {};
     record.gone = false;
-    record.now = with_retired(count, record.retired);
-  });
-  if (!read) return read;
+    // The first of its rows in this round replaces what was known, another one is added.
+    record.now = sum(record.round == round_ ? record.now : record.retired, row.count);
+    record.rows = record.round == round_ ? record.rows + 1 : 1;
+    record.round = round_;
+  }
   return data_plane_->flow_nats().for_each([&](const weir_flow_id& id, const weir_flow_nat& nat) {
     const auto found = flows_.find(id);
     if (found != flows_.end()) found->second.nat = nat;
@@ -103,21 +116,27 @@ Result<void> FlowTable::read_sketch() {
   return {};
 }
 
-Result<void> FlowTable::retire(std::chrono::nanoseconds now) {
-  const bool crowded = in_kernel_ > data_plane_->flows().max_entries() / 4 * 3;
+/// Takes the rows of silent flows out: dead first, so that no program finds them, then read once more, then free.
+void FlowTable::retire(std::chrono::nanoseconds now) {
+  const std::span<weir_flow_row> rows = data_plane_->flows().rows();
+  const bool crowded = in_kernel_ > rows.size() / 8 * 3;
   const auto now_ns = static_cast<std::uint64_t>(now.count());
-  for (auto& [id, record] : flows_) {
-    if (record.gone || record.sketched) continue;
-    const bool closed = (record.now.tcp_flags & kTcpFinOrRst) != 0;
+  for (weir_flow_row& row : rows) {
+    std::atomic_ref state(row.state);
+    if (state.load(std::memory_order_acquire) != WEIR_FLOW_LIVE) continue;
+    const bool closed = (row.count.tcp_flags & kTcpFinOrRst) != 0;
     const auto limit = crowded ? retirement_.crowded : closed ? retirement_.closed : retirement_.idle;
-    if (record.now.last_ns + static_cast<std::uint64_t>(limit.count()) > now_ns) continue;
-    auto last = data_plane_->flows().take(id);
-    if (!last) return pass(std::move(last));
-    if (*last) record.now = with_retired(**last, record.retired);
-    record.retired = record.now;
-    record.gone = true;
+    if (row.count.last_ns + static_cast<std::uint64_t>(limit.count()) > now_ns) continue;
+    state.store(WEIR_FLOW_DEAD, std::memory_order_seq_cst);
+    FlowRecord& record = flows_[row.id];
+    record.retired = sum(record.retired, row.count);
+    record.gone = record.rows <= 1;
+    if (record.rows != 0) --record.rows;
+    state.store(WEIR_FLOW_FREE, std::memory_order_release);
   }
-  return {};
+  for (auto& [id, record] : flows_) {
+    if (record.gone) record.now = record.retired;
+  }
 }
 
 std::map<FlowPlace, model::FlowCount> FlowTable::overflows() const {

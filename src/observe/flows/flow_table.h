@@ -38,8 +38,10 @@ struct FlowRecord {
   weir_flow_count at_start{};  ///< the same when the window began; zeros for a flow that began since
   weir_flow_count retired{};   ///< what is in `now` and no longer in the kernel
   std::optional<weir_flow_nat> nat;
-  bool gone = false;      ///< no longer in the kernel's table
-  bool sketched = false;  ///< from the sketch of those that found no room: a lower bound
+  std::uint64_t round = 0;  ///< of reading, that saw it last
+  std::uint32_t rows = 0;   ///< that it has in the kernel's table
+  bool gone = false;        ///< no longer in the kernel's table
+  bool sketched = false;    ///< from the sketch of those that found no room: a lower bound
 };
 
 class FlowTable {
@@ -66,12 +68,13 @@ class FlowTable {
   Result<void> read_flows();
   Result<void> read_overflows();
   Result<void> read_sketch();
-  Result<void> retire(std::chrono::nanoseconds now);
+  void retire(std::chrono::nanoseconds now);
 
   const DataPlane* data_plane_;
   FlowRetirement retirement_;
   std::unordered_map<weir_flow_id, FlowRecord, FlowIdHash, FlowIdEqual> flows_;
   std::size_t in_kernel_ = 0;
+  std::uint64_t round_ = 0;
   std::map<FlowPlace, weir_flow_overflow> overflows_;
   std::map<FlowPlace, weir_flow_overflow> overflows_at_start_;
   std::uint64_t uncounted_ = 0;

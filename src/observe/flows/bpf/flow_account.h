@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* flow_account_tx() and flow_account_rx(): the part of the data plane that observe/flows reads. One dissection, one
- * lookup, two additions. */
+ * look into a table, two additions. */
 #pragma once
 
 #include "observe/flows/bpf/flow_elephant.h"
@@ -34,15 +34,6 @@ static __always_inline void flow_socket(struct weir_flow_count* flow, const stru
   flow->has_tcp = 1;
 }
 
-/* The flow's counters, made when this is its first packet; NULL when there is no room. */
-static __always_inline struct weir_flow_count* flow_of(const struct weir_flow_id* id, __u64 now) {
-  struct weir_flow_count* flow = bpf_map_lookup_elem(&flows, id);
-  if (flow) return flow;
-  const struct weir_flow_count fresh = {.first_ns = now, .above_ns = now};
-  bpf_map_update_elem(&flows, id, &fresh, BPF_NOEXIST);
-  return bpf_map_lookup_elem(&flows, id);
-}
-
 static __always_inline void flow_account(const struct sk_buff* skb, const struct net_device* dev,
                                          const unsigned char* network, __u8 direction, __u64 bytes, __u32 wire) {
   struct weir_flow_id id = {.netns = weir_dev_netns(dev), .ifindex = dev->ifindex, .direction = direction};
@@ -50,9 +41,10 @@ static __always_inline void flow_account(const struct sk_buff* skb, const struct
   flow_identify(&id, skb, network, &transport);
   const __u8 tcp_flags = transport.tcp_flags;
   const __u64 now = flow_now();
-  struct weir_flow_count* flow = flow_of(&id, now);
+  const __u64 hash = hash_flow(&id);
+  struct weir_flow_count* flow = flow_of(&id, hash, now);
   if (!flow) {
-    flow_overflow(&id, bytes, now);
+    flow_overflow(&id, hash, bytes, now);
     return;
   }
   const __u64 before = flow->last_ns;

@@ -2,30 +2,9 @@
 /* Packets whose flow finds no room: their bytes exactly, and the heavy ones among their flows nearly. */
 #pragma once
 
-#include "observe/flows/bpf/flow_state.h"
+#include "observe/flows/bpf/flow_rows.h"
 
 #define ELASTIC_LAMBDA 8
-
-static __always_inline bool same_flow(const struct weir_flow_id* a, const struct weir_flow_id* b) {
-  const __u64* x = (const void*)a;
-  const __u64* y = (const void*)b;
-#pragma unroll
-  for (int word = 0; word < (int)(sizeof(*a) / 8); word++) {
-    if (x[word] != y[word]) return false;
-  }
-  return true;
-}
-
-static __always_inline __u64 hash_flow(const struct weir_flow_id* id) {
-  const __u64* words = (const void*)id;
-  __u64 hash = 0x9E3779B97F4A7C15ULL;
-#pragma unroll
-  for (int word = 0; word < (int)(sizeof(*id) / 8); word++) {
-    hash = (hash ^ words[word]) * 0xC2B2AE3D27D4EB4FULL;
-    hash ^= hash >> 29;
-  }
-  return hash;
-}
 
 static __always_inline void take_row(struct weir_flow_sketch* row, const struct weir_flow_id* id, __u64 bytes,
                                      __u64 now) {
@@ -37,8 +16,7 @@ static __always_inline void take_row(struct weir_flow_sketch* row, const struct 
   row->last_ns = now;
 }
 
-static __always_inline void sketch_flow(const struct weir_flow_id* id, __u64 bytes, __u64 now) {
-  const __u64 hash = hash_flow(id);
+static __always_inline void sketch_flow(const struct weir_flow_id* id, __u64 hash, __u64 bytes, __u64 now) {
   struct weir_flow_sketch* weaker = NULL;
 #pragma unroll
   for (int way = 0; way < 2; way++) {
@@ -59,7 +37,7 @@ static __always_inline void sketch_flow(const struct weir_flow_id* id, __u64 byt
   if (weaker->others > ELASTIC_LAMBDA * weaker->bytes) take_row(weaker, id, bytes, now);
 }
 
-static __noinline int flow_overflow(const struct weir_flow_id* id, __u64 bytes, __u64 now) {
+static __noinline int flow_overflow(const struct weir_flow_id* id, __u64 hash, __u64 bytes, __u64 now) {
   const struct weir_flow_place place = {.netns = id->netns, .ifindex = id->ifindex, .direction = id->direction};
   struct weir_flow_overflow* sum = bpf_map_lookup_elem(&flow_overflows, &place);
   if (!sum) {
@@ -73,6 +51,6 @@ static __noinline int flow_overflow(const struct weir_flow_id* id, __u64 bytes, 
   } else {
     flow_stat_add(WEIR_FLOW_STAT_UNCOUNTED, bytes);
   }
-  sketch_flow(id, bytes, now);
+  sketch_flow(id, hash, bytes, now);
   return 0;
 }

@@ -12,11 +12,14 @@ const volatile __u64 elephant_rate = 1310;
 const volatile __u64 elephant_sustained_ns = 100000000;
 const volatile __u64 elephant_demote_ns = 5000000000;
 
+const volatile __u32 flow_row_mask = 131071; /* rows minus one; a power of two minus one */
+
 struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 65536); /* resized at load time, see observe/dataplane */
-  __type(key, struct weir_flow_id);
-  __type(value, struct weir_flow_count);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 131072); /* resized at load time with flow_row_mask, see observe/dataplane */
+  __type(key, __u32);
+  __type(value, struct weir_flow_row);
 } flows SEC(".maps");
 
 struct {

@@ -40,8 +40,9 @@ static __always_inline __u16 flow_u16(const __u8* at) {
 
 static __always_inline void flow_ports(struct weir_flow_id* id, const __u8* l4, struct flow_transport* transport) {
   if (!flow_has_ports(id->protocol)) return;
-  id->source_port = flow_u16(l4);
-  id->destination_port = flow_u16(l4 + 2);
+  const __u32 ports = bpf_ntohl(*(const __u32*)l4);
+  id->source_port = ports >> 16;
+  id->destination_port = (__u16)ports;
   if (id->protocol == FLOW_TCP) {
     transport->tcp_flags = l4[13];
     transport->header = (l4[12] >> 4) * 4;
@@ -66,19 +67,21 @@ static __noinline int flow_extensions(struct weir_flow_id* id, const unsigned ch
     next = header[0];
   }
   id->protocol = next;
-  __u8 l4[16];
-  if (flow_has_ports(next) && bpf_probe_read_kernel(l4, sizeof(l4), at) == 0) flow_ports(id, l4, transport);
+  __u64 l4[2];
+  if (flow_has_ports(next) && bpf_probe_read_kernel(l4, sizeof(l4), at) == 0)
+    flow_ports(id, (const void*)l4, transport);
   return 0;
 }
 
-/* `header`: the network header and what follows it, `at` the same as an address. */
+/* `header`: the network header and what follows it, `at` the same as an address. Loads are as wide as the fields: x86
+ * and arm64 do not mind where they are. */
 static __always_inline void flow_read(struct weir_flow_id* id, const __u8* header, const unsigned char* at,
                                       struct flow_transport* transport) {
   if (id->ethertype == FLOW_IP4) {
-    __builtin_memcpy(id->source, header + 12, 4);
-    __builtin_memcpy(id->destination, header + 16, 4);
+    *(__u32*)id->source = *(const __u32*)(header + 12);
+    *(__u32*)id->destination = *(const __u32*)(header + 16);
     id->protocol = header[9];
-    if ((flow_u16(header + 6) & 0x3FFF) != 0) return;
+    if ((*(const __u16*)(header + 6) & bpf_htons(0x3FFF)) != 0) return;
     transport->before = (header[0] & 15) * 4;
     if ((header[0] & 15) == 5)
       flow_ports(id, header + 20, transport);
@@ -86,8 +89,13 @@ static __always_inline void flow_read(struct weir_flow_id* id, const __u8* heade
       flow_ports(id, header + (header[0] & 15) * 4, transport);
     return;
   }
-  __builtin_memcpy(id->source, header + 8, 16);
-  __builtin_memcpy(id->destination, header + 24, 16);
+  const __u64* addresses = (const void*)(header + 8);
+  __u64* source = (void*)id->source;
+  __u64* destination = (void*)id->destination;
+  source[0] = addresses[0];
+  source[1] = addresses[1];
+  destination[0] = addresses[2];
+  destination[1] = addresses[3];
   id->protocol = header[6];
   transport->before = 40;
   if (flow_has_ports(id->protocol))
@@ -108,8 +116,9 @@ static __always_inline void flow_dissect(struct weir_flow_id* id, const unsigned
     flow_read(id, bpf_rdonly_cast(at, 0), at, transport);
     return;
   }
-  __u8 header[FLOW_HEADER_BYTES];
-  if (bpf_probe_read_kernel(header, sizeof(header), at) == 0) flow_read(id, header, at, transport);
+  __u64 copy[FLOW_HEADER_BYTES / 8]; /* aligned, because wide loads from the stack must be */
+  const __u8* header = (const void*)copy;
+  if (bpf_probe_read_kernel(copy, sizeof(copy), at) == 0) flow_read(id, header, at, transport);
 }
 
 static __always_inline bool flow_is_tag(__u16 ethertype) {

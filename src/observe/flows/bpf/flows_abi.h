@@ -43,6 +43,17 @@ struct weir_flow_count {
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_flow_count) == 104);
 
+/* A row of the table of flows: open addressing in an array that user space maps. A flow that is made by two CPUs at
+ * once may have two rows: readers add them up. */
+enum weir_flow_state { WEIR_FLOW_FREE = 0, WEIR_FLOW_CLAIMED = 1, WEIR_FLOW_LIVE = 2, WEIR_FLOW_DEAD = 3 };
+struct weir_flow_row {
+  __u64 state; /* enum weir_flow_state: programs go from free over claimed to live, user space over dead to free */
+  struct weir_flow_id id;
+  struct weir_flow_count count;
+};
+WEIR_ABI_ASSERT(sizeof(struct weir_flow_row) == 168);
+#define WEIR_FLOW_PROBES 16
+
 /* Tuples of a connection whose addresses or ports are rewritten, as conntrack knows them; kept by flow. */
 struct weir_flow_tuple {
   __u8 source[16];
