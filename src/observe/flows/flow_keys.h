@@ -13,6 +13,12 @@ namespace weir::observe {
 model::FlowKey flow_key(const weir_flow_id& id);
 model::FlowNat flow_nat(const weir_flow_nat& nat);
 
+/// A connection that is over, or nearly so.
+inline bool tcp_is_closing(std::uint8_t flags) {
+  constexpr std::uint8_t kFinOrRst = 1U | 4U;
+  return (flags & kFinOrRst) != 0;
+}
+
 struct FlowIdHash {
   std::size_t operator()(const weir_flow_id& id) const noexcept {
     return std::hash<std::string_view>{}(std::string_view(reinterpret_cast<const char*>(&id), sizeof id));

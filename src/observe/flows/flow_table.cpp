@@ -8,8 +8,6 @@ namespace weir::observe {
 
 namespace {
 
-constexpr std::uint8_t kTcpFinOrRst = 1U | 4U;
-
 /// Counters of one flow from two rows, or from before it was taken out and since.
 weir_flow_count sum(const weir_flow_count& before, const weir_flow_count& more) {
   if (before.packets == 0) return more;
@@ -124,7 +122,7 @@ void FlowTable::retire(std::chrono::nanoseconds now) {
   for (weir_flow_row& row : rows) {
     std::atomic_ref state(row.state);
     if (state.load(std::memory_order_acquire) != WEIR_FLOW_LIVE) continue;
-    const bool closed = (row.count.tcp_flags & kTcpFinOrRst) != 0;
+    const bool closed = tcp_is_closing(row.count.tcp_flags);
     const auto limit = crowded ? retirement_.crowded : closed ? retirement_.closed : retirement_.idle;
     if (row.count.last_ns + static_cast<std::uint64_t>(limit.count()) > now_ns) continue;
     state.store(WEIR_FLOW_DEAD, std::memory_order_seq_cst);

@@ -11,7 +11,6 @@ namespace {
 using std::chrono::nanoseconds;
 
 constexpr nanoseconds kSilent = std::chrono::seconds(5);
-constexpr std::uint8_t kTcpFinOrRst = 1U | 4U;
 constexpr std::uint64_t kEthernetHeader = 14;
 constexpr std::uint32_t kSrttScale = 8;  // the kernel keeps eight times the value
 
@@ -42,7 +41,7 @@ model::FlowClass class_of(const FlowRecord& record, double rate_bps, const Windo
     return model::FlowClass::elephant;
   }
   const bool over =
-      record.gone || (record.now.tcp_flags & kTcpFinOrRst) != 0 || input.now - from_ns(record.now.last_ns) > kSilent;
+      record.gone || tcp_is_closing(record.now.tcp_flags) || input.now - from_ns(record.now.last_ns) > kSilent;
   return over && record.now.bytes < model::kMouseBytes ? model::FlowClass::mouse : model::FlowClass::medium;
 }
 
