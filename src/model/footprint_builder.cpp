@@ -70,10 +70,6 @@ std::uint64_t hash_of(const FlowTuple& tuple) {
 
 }  // namespace
 
-std::size_t FootprintBuilder::ConnectionHash::operator()(const Connection& connection) const noexcept {
-  return hash_of(connection.tuple) ^ (connection.series * 0x9E3779B97F4A7C15ULL);
-}
-
 FootprintBuilder::FootprintBuilder(FootprintSettings settings) : settings_(std::move(settings)) {}
 
 std::uint64_t FootprintBuilder::series_of(const WorkloadRef& workload, FlowDirection direction) {
@@ -114,7 +110,8 @@ FootprintBuilder::Crossings FootprintBuilder::group(const FlowWindow& window) {
   for (const Flow& flow : window.flows) {
     if (!flow.workload) continue;
     const FlowSide side = settings_.side ? settings_.side(flow) : FlowSide::inside;
-    const Connection connection{series_of(*flow.workload, direction_of(flow, side)), before_nat(flow)};
+    const FlowTuple tuple = before_nat(flow);
+    const Connection connection{series_of(*flow.workload, direction_of(flow, side)), tuple, hash_of(tuple)};
     groups[connection].push_back({{side, flow.key.netns, flow.key.ifindex}, &flow});
   }
   return groups;
@@ -141,8 +138,7 @@ void FootprintBuilder::account(const Connection& connection, const std::vector<C
   const FlowTuple& tuple = connection.tuple;
   window.peer = key.direction == FlowDirection::tx ? destination_of(tuple) : source_of(tuple);
   window.same_host = local_addresses_.contains(std::string(window.peer));
-  const std::uint64_t hash = hash_of(tuple);
-  window.connection = {reinterpret_cast<const char*>(&hash), sizeof hash};
+  window.connection = {reinterpret_cast<const char*>(&connection.hash), sizeof connection.hash};
   Memory now;
   now.place = place;
   now.last_fed = now_;

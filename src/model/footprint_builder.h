@@ -69,10 +69,13 @@ class FootprintBuilder {
   struct Connection {
     std::uint64_t series = 0;
     FlowTuple tuple;
+    std::uint64_t hash = 0;  ///< of the tuple, made once: a connection is looked up several times a window
     bool operator==(const Connection&) const = default;
   };
   struct ConnectionHash {
-    std::size_t operator()(const Connection& connection) const noexcept;
+    std::size_t operator()(const Connection& connection) const noexcept {
+      return connection.hash ^ (connection.series * 0x9E3779B97F4A7C15ULL);
+    }
   };
   struct Place {
     FlowSide side = FlowSide::passing;
