@@ -23,7 +23,7 @@ namespace weir::cli {
 
 namespace {
 
-struct ShowOptions {
+struct QueueShowOptions {
   ObserveOptions observe;
   bool watch = false;
 };
@@ -42,7 +42,7 @@ void print_queues(const model::HostObservation& observation, bool json, int inde
 }
 
 /// The screen of a live view.
-std::string live_screen(const model::HostObservation& observation, const ShowOptions& options) {
+std::string live_screen(const model::HostObservation& observation, const QueueShowOptions& options) {
   const std::string what = options.observe.device.empty() ? "devices with packets" : options.observe.device;
   const std::string time = format_utc(observation.start + observation.duration).substr(11, 8);
   std::string text = fmt::format("weir queues: {}   {} UTC, the last {}   (q ends it)\n\n", what, time,
@@ -54,7 +54,7 @@ std::string live_screen(const model::HostObservation& observation, const ShowOpt
   return text;
 }
 
-Result<Exit> watch_queues(observe::ObserveRequest request, const ShowOptions& options) {
+Result<Exit> watch_queues(observe::ObserveRequest request, const QueueShowOptions& options) {
   std::optional<LiveView> view;
   if (!options.observe.json && isatty(STDOUT_FILENO) == 1) {
     auto opened = LiveView::open();
@@ -82,7 +82,7 @@ Result<Exit> watch_queues(observe::ObserveRequest request, const ShowOptions& op
   return Exit::done;
 }
 
-Result<Exit> show_queues(const ShowOptions& options) {
+Result<Exit> show_queues(const QueueShowOptions& options) {
   if (auto possible = require_data_plane(options.observe.btf_path); !possible) return pass(std::move(possible));
   const auto config = read_host_config();
   if (!config) return std::unexpected(config.error());
@@ -166,7 +166,7 @@ void add_queues(CLI::App& app, Program& program) {
   CLI::App* queues = app.add_subcommand("queues", "Packets per queue, who chose the queue, and the mending of it");
   queues->require_subcommand(1);
 
-  auto show = std::make_shared<ShowOptions>();
+  auto show = std::make_shared<QueueShowOptions>();
   show->observe.duration = "5s";
   CLI::App* show_command = queues->add_subcommand("show", "Packets per queue and who chose the queue");
   add_word_option(*show_command, "DEV", show->observe.device,
