@@ -11,8 +11,8 @@ __u32 weir_filter_link(__u64 start, __u32 captured, __u32 length);
 
 /* weir_filter_link() on the frame as it is on the wire. `tag`: EtherType << 16 | TCI, host order. In place of
  * weir_filter_link() where the filter speaks of VLANs (PacketFilter::speaks_of_vlans), and only there: one that does
- * not sees the packet without its tag. PacketMatcher does the same with recorded packets. Global, so that its buffer is on the
- * stack once and it is verified once. */
+ * not sees the packet without its tag. PacketMatcher does the same with recorded packets. Global, so that its buffer is
+ * on the stack once and it is verified once. */
 __attribute__((noinline)) __u32 weir_filter_link_tagged(__u64 start, __u32 captured, __u32 length, __u32 tag) {
   __u8 frame[WEIR_TAGGED_BYTES] = {};
   const void* pointer = frame;
