@@ -46,6 +46,7 @@ Result<void> FlowTable::refresh(std::chrono::nanoseconds now) {
   if (auto read = read_overflows(); !read) return read;
   if (auto read = read_sketch(); !read) return read;
   retire(now);
+  forget();
   return {};
 }
 
@@ -53,6 +54,7 @@ void FlowTable::begin_window() {
   std::erase_if(flows_, [](const auto& entry) { return entry.second.gone; });
   for (auto& [id, record] : flows_) record.at_start = record.now;
   overflows_at_start_ = overflows_;
+  forgotten_.clear();
 }
 
 Result<void> FlowTable::read_flows() {
@@ -108,9 +110,13 @@ Result<void> FlowTable::read_sketch() {
   for (const auto& [id, count] : seen) {
     FlowRecord& record = flows_[id];
     if (record.now.packets != 0 && !record.sketched) continue;
+    // Others had its row in between, and it began anew.
+    if (count.bytes < record.at_start.bytes) record.at_start = {};
     record.sketched = true;
+    record.round = round_;
     record.now = count;
   }
+  std::erase_if(flows_, [this](const auto& entry) { return entry.second.sketched && entry.second.round != round_; });
   return {};
 }
 
@@ -135,6 +141,22 @@ void FlowTable::retire(std::chrono::nanoseconds now) {
   for (auto& [id, record] : flows_) {
     if (record.gone) record.now = record.retired;
   }
+}
+
+/// Long windows on hosts with much coming and going: what ended is added up, but for elephants.
+void FlowTable::forget() {
+  const auto is_over = [](const auto& entry) { return entry.second.gone && entry.second.now.elephant == 0; };
+  if (static_cast<std::size_t>(std::ranges::count_if(flows_, is_over)) <= retirement_.remembered) return;
+  std::erase_if(flows_, [&](const auto& entry) {
+    if (!is_over(entry)) return false;
+    const auto& [id, record] = entry;
+    ForgottenFlows& sum = forgotten_[{id.netns, id.ifindex, direction_of(id.direction)}];
+    ++sum.flows;
+    sum.bytes += record.now.bytes - record.at_start.bytes;
+    sum.packets += record.now.packets - record.at_start.packets;
+    sum.extra_bytes += record.now.extra_bytes - record.at_start.extra_bytes;
+    return true;
+  });
 }
 
 std::map<FlowPlace, model::FlowCount> FlowTable::overflows() const {

@@ -22,6 +22,8 @@ struct FlowRetirement {
   std::chrono::nanoseconds closed = std::chrono::seconds(5);
   /// Instead of both while the table is more than three quarters full.
   std::chrono::nanoseconds crowded = std::chrono::seconds(1);
+  /// Flows that have ended and are remembered until the window ends; of more than so many only the sum.
+  std::size_t remembered = 262'144;
 };
 
 /// Where bytes of packets were counted that found no room.
@@ -30,6 +32,14 @@ struct FlowPlace {
   std::uint32_t ifindex = 0;
   model::FlowDirection direction = model::FlowDirection::tx;
   auto operator<=>(const FlowPlace&) const = default;
+};
+
+/// Flows of one place that ended within the window and are no longer known one by one.
+struct ForgottenFlows {
+  std::uint64_t flows = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t packets = 0;
+  std::uint64_t extra_bytes = 0;
 };
 
 /// One flow over the window.
@@ -60,6 +70,7 @@ class FlowTable {
   }
   /// Within the window.
   [[nodiscard]] std::map<FlowPlace, model::FlowCount> overflows() const;
+  [[nodiscard]] const std::map<FlowPlace, ForgottenFlows>& forgotten() const { return forgotten_; }
   /// Bytes that were counted nowhere, since the data plane began.
   [[nodiscard]] std::uint64_t uncounted_bytes() const { return uncounted_; }
   [[nodiscard]] std::uint64_t events_lost() const { return events_lost_; }
@@ -69,6 +80,7 @@ class FlowTable {
   Result<void> read_overflows();
   Result<void> read_sketch();
   void retire(std::chrono::nanoseconds now);
+  void forget();
 
   const DataPlane* data_plane_;
   FlowRetirement retirement_;
@@ -77,6 +89,7 @@ class FlowTable {
   std::uint64_t round_ = 0;
   std::map<FlowPlace, weir_flow_overflow> overflows_;
   std::map<FlowPlace, weir_flow_overflow> overflows_at_start_;
+  std::map<FlowPlace, ForgottenFlows> forgotten_;
   std::uint64_t uncounted_ = 0;
   std::uint64_t events_lost_ = 0;
 };

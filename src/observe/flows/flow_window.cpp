@@ -82,6 +82,12 @@ std::map<FlowPlace, Accounted> sum_by_place(const FlowTable& table) {
     sum.packets += record.now.packets - record.at_start.packets;
     sum.segment_headers += record.now.extra_bytes - record.at_start.extra_bytes;
   }
+  for (const auto& [place, forgotten] : table.forgotten()) {
+    Accounted& sum = sums[place];
+    sum.bytes += forgotten.bytes;
+    sum.packets += forgotten.packets;
+    sum.segment_headers += forgotten.extra_bytes;
+  }
   for (const auto& [place, count] : table.overflows()) {
     sums[place].overflow_bytes += count.bytes;
     sums[place].overflow_packets += count.packets;
