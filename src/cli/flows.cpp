@@ -50,7 +50,7 @@ Result<Exit> list_capture(const FlowOptions& options) {
 
 Result<Exit> list_flows(const FlowOptions& options) {
   if (!options.from.empty()) return list_capture(options);
-  const auto duration = duration_option(options.observe.duration, "--for");
+  const auto duration = watch_duration(options.observe.duration);
   if (!duration) return std::unexpected(duration.error());
   const auto selection = FlowSelection::of(options);
   if (!selection) return std::unexpected(selection.error());
@@ -68,7 +68,7 @@ Result<Exit> list_flows(const FlowOptions& options) {
 }
 
 Result<Exit> list_elephants(const FlowOptions& options) {
-  const auto duration = duration_option(options.observe.duration, "--for");
+  const auto duration = watch_duration(options.observe.duration);
   if (!duration) return std::unexpected(duration.error());
   const auto selection = FlowSelection::of(options);
   if (!selection) return std::unexpected(selection.error());
@@ -111,7 +111,7 @@ std::string top_screen(const model::FlowWindow& window, const FlowOptions& optio
 }
 
 Result<Exit> top_flows(const FlowOptions& options) {
-  const auto duration = duration_option(options.observe.duration, "--for");
+  const auto duration = watch_duration(options.observe.duration);
   if (!duration) return std::unexpected(duration.error());
   const auto selection = FlowSelection::of(options);
   if (!selection) return std::unexpected(selection.error());

@@ -29,7 +29,7 @@ struct FootprintOptions {
 /// Feeds a window an interval until the time is over or the user wants to stop.
 Result<void> learn(const FootprintOptions& options, model::FootprintBuilder& builder,
                    const std::shared_ptr<FlowOwners>& owners) {
-  const auto duration = duration_option(options.flows.observe.duration, "--for");
+  const auto duration = watch_duration(options.flows.observe.duration);
   if (!duration) return std::unexpected(duration.error());
   const auto interval = duration_option(options.interval, "--interval");
   if (!interval) return std::unexpected(interval.error());

@@ -34,12 +34,18 @@ Result<model::HostConfig> read_host_config() {
   return observe::read_host({.namespaces = {"all"}, .devices = {}});
 }
 
-Result<observe::ObserveRequest> observe_request(const ObserveOptions& options, const model::HostConfig& config) {
-  const auto duration = parse_duration(options.duration);
+Result<std::chrono::nanoseconds> watch_duration(const std::string& text) {
+  const auto duration = parse_duration(text);
   if (!duration) return std::unexpected(Error(duration.error()).with_context("--for"));
   if (*duration < std::chrono::milliseconds(100) || *duration > std::chrono::hours(24)) {
     return fail(Errc::usage, "--for: must be between 100ms and 24h", "10s is a good start");
   }
+  return *duration;
+}
+
+Result<observe::ObserveRequest> observe_request(const ObserveOptions& options, const model::HostConfig& config) {
+  const auto duration = watch_duration(options.duration);
+  if (!duration) return std::unexpected(duration.error());
   auto devices = find_devices(config, options.device, options.netns);
   if (!devices) return pass(std::move(devices));
 

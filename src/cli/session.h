@@ -1,6 +1,7 @@
 // What observing commands share: the host's configuration, waiting that SIGINT ends, and the request to the observer.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "base/result.h"
@@ -25,6 +26,9 @@ Result<model::Capabilities> require_data_plane(const std::string& btf_path);
 
 /// Reads the configuration of every namespace of this host that can be entered.
 Result<model::HostConfig> read_host_config();
+
+/// What was given for --for.
+Result<std::chrono::nanoseconds> watch_duration(const std::string& text);
 
 /// A request for the devices that the options mean; checks the words before anything is loaded. `config` is what
 /// read_host_config() gave. SIGINT and SIGTERM are taken over: they end the watching, not the program.

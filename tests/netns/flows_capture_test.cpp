@@ -125,6 +125,9 @@ TEST(CapturedFlowsErrors, AreOneClearLine) {
   EXPECT_NE(missing.err.find("there is no such file"), std::string::npos) << missing.err;
   const test::Outcome both = test::run({WEIR_BINARY, "flows", "list", "eth0", "--from", file});
   EXPECT_EQ(both.code, 2);
+  const test::Outcome no_time = test::run({WEIR_BINARY, "flows", "list", "--for", "0s"});
+  EXPECT_EQ(no_time.code, 2);
+  EXPECT_NE(no_time.err.find("between 100ms and 24h"), std::string::npos) << no_time.err;
   std::remove(file.c_str());
 }
 
