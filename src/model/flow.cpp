@@ -78,7 +78,7 @@ std::string to_string(const FlowTuple& tuple) {
   if (family == 0) return protocol_text(tuple);
   const bool ports = tuple.source_port != 0 || tuple.destination_port != 0;
   const auto end = [&](const AddressBytes& address, std::uint16_t port) {
-    const std::string text = address_text(address, family);
+    std::string text = address_text(address, family);
     if (!ports) return text;
     return family == 6 ? fmt::format("[{}]:{}", text, port) : fmt::format("{}:{}", text, port);
   };

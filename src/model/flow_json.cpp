@@ -1,5 +1,7 @@
 #include "model/flow_json.h"
 
+#include <cmath>
+
 #include "base/text.h"
 #include "base/units.h"
 #include "model/json_writer.h"
@@ -61,7 +63,7 @@ void write_workload(JsonWriter& to, const std::optional<WorkloadRef>& workload) 
 }
 
 std::int64_t whole(double value) {
-  return static_cast<std::int64_t>(value + 0.5);
+  return std::llround(value);
 }
 
 void write_account(JsonWriter& to, const LedgerLine& line) {
