@@ -37,15 +37,21 @@ bool makes_addresses(std::int32_t rdonly_cast) {
   return loaded.valid();
 }
 
-}  // namespace
-
-MemoryAccess memory_access() {
+MemoryAccess find_out() {
   const LogCapture quiet;
   const std::unique_ptr<btf, void (*)(btf*)> kernel(btf__load_vmlinux_btf(), btf__free);
   if (!kernel) return {};
   const std::int32_t id = btf__find_by_name_kind(kernel.get(), "bpf_rdonly_cast", BTF_KIND_FUNC);
   if (id <= 0) return {};
   return {.rdonly_cast = id, .any_address = makes_addresses(id)};
+}
+
+}  // namespace
+
+MemoryAccess memory_access() {
+  // A trace asks for its filter and for its programs, and the kernel's types are megabytes to parse.
+  static const MemoryAccess found = find_out();
+  return found;
 }
 
 }  // namespace weir::bpf

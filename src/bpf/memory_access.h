@@ -11,7 +11,7 @@ struct MemoryAccess {
 };
 
 /// What the running kernel's verifier takes, found by loading a program of four instructions. Nothing, without saying
-/// why, also for a user who may not load programs at all.
+/// why, also for a user who may not load programs at all. Found out once a process.
 MemoryAccess memory_access();
 
 }  // namespace weir::bpf

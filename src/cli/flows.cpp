@@ -20,16 +20,13 @@ namespace weir::cli {
 
 namespace {
 
-std::chrono::nanoseconds offset_of(const Clock& clock) {
-  return clock.realtime().time_since_epoch() - clock.monotonic();
+void print_json(const model::FlowWindow& window, std::chrono::nanoseconds offset) {
+  for (const model::Flow& flow : window.flows) std::cout << flow_line(flow, offset) << '\n';
+  std::cout << ledger_line(window) << std::endl;
 }
 
 void print_window(const model::FlowWindow& window, const FlowOptions& options, std::chrono::nanoseconds offset) {
-  if (options.observe.json) {
-    for (const model::Flow& flow : window.flows) std::cout << flow_line(flow, offset) << '\n';
-    std::cout << ledger_line(window) << std::endl;
-    return;
-  }
+  if (options.observe.json) return print_json(window, offset);
   std::cout << render_flows(window, options.limit) << render_ledger(window, options.verbose) << std::flush;
 }
 
@@ -63,7 +60,7 @@ Result<Exit> list_flows(const FlowOptions& options) {
   auto window = watch->window();
   if (!window) return pass(std::move(window));
   selection->apply(*window);
-  print_window(*window, options, offset_of(clock));
+  print_window(*window, options, wall_clock_offset());
   return Exit::done;
 }
 
@@ -77,7 +74,7 @@ Result<Exit> list_elephants(const FlowOptions& options) {
   const sys::SystemClock clock;
   auto watch = start_flow_watch(options, clock);
   if (!watch) return pass(std::move(watch));
-  const auto offset = offset_of(clock);
+  const auto offset = wall_clock_offset();
   if (!options.observe.json) fmt::print(stderr, "watching{}\n", options.watch ? ", Ctrl-C ends it" : "");
   const auto tell = [&](const model::FlowEvent& event, const model::DeviceRef& device) {
     if (!selection->has(device)) return;
@@ -95,8 +92,7 @@ Result<Exit> list_elephants(const FlowOptions& options) {
   selection->apply(*window);
   std::erase_if(window->flows, [](const model::Flow& flow) { return flow.flow_class != model::FlowClass::elephant; });
   if (options.observe.json) {
-    for (const model::Flow& flow : window->flows) std::cout << flow_line(flow, offset) << '\n';
-    std::cout << ledger_line(*window) << std::endl;
+    print_json(*window, offset);
   } else if (!options.watch) {
     std::cout << (window->flows.empty() ? "no elephants\n" : render_flows(*window, options.limit)) << std::flush;
   }
@@ -116,13 +112,11 @@ Result<Exit> top_flows(const FlowOptions& options) {
   const auto selection = FlowSelection::of(options);
   if (!selection) return std::unexpected(selection.error());
   const sys::SystemClock clock;
-  std::optional<LiveView> view;
   if (isatty(STDOUT_FILENO) != 1) {
     return fail(Errc::usage, "weir flows top shows a live view, and this is no terminal", "weir flows list --json");
   }
-  auto opened = LiveView::open();
-  if (!opened) return pass(std::move(opened));
-  view.emplace(*std::move(opened));
+  auto view = LiveView::open();
+  if (!view) return pass(std::move(view));
   view->show("watching ...\n");
   auto watch = start_flow_watch(options, clock);
   if (!watch) return pass(std::move(watch));

@@ -36,9 +36,6 @@ struct FlowOptions {
 };
 void add_flow_options(CLI::App& command, FlowOptions& options);
 
-/// The duration that was given for an option, which the error names.
-Result<std::chrono::nanoseconds> duration_option(const std::string& text, const char* option);
-
 /// Errc::usage when a duration in it is none.
 Result<model::ElephantPolicy> elephant_policy(const FlowOptions& options);
 

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <iostream>
 
-#include "base/units.h"
 #include "cli/device_argument.h"
 #include "cli/flows.h"
 
@@ -20,12 +19,6 @@ bool same_owner(const model::WorkloadRef* one, const model::WorkloadRef& other) 
 }
 
 }  // namespace
-
-Result<std::chrono::nanoseconds> duration_option(const std::string& text, const char* option) {
-  const auto span = parse_duration(text);
-  if (!span) return std::unexpected(Error(span.error()).with_context(option));
-  return *span;
-}
 
 Result<model::ElephantPolicy> elephant_policy(const FlowOptions& options) {
   const auto sustained = duration_option(options.elephant_for, "--sustained");

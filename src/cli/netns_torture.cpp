@@ -8,6 +8,7 @@
 
 #include "base/units.h"
 #include "cli/netns.h"
+#include "cli/session.h"
 #include "netns/torture/torture.h"
 #include "sys/signal.h"
 
@@ -84,8 +85,8 @@ void print(const netns::TortureReport& report) {
 }
 
 Result<Exit> run_torture(TortureArguments& arguments) {
-  const auto span = parse_duration(arguments.span);
-  if (!span) return std::unexpected(Error(span.error()).with_context("--for"));
+  const auto span = duration_option(arguments.span, "--for");
+  if (!span) return std::unexpected(span.error());
   netns::TortureOptions& options = arguments.options;
   options.duration = *span;
   options.faults = !arguments.no_faults;

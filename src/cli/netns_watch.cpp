@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "cli/netns.h"
 #include "cli/render_netns.h"
+#include "cli/session.h"
 #include "model/json.h"
 #include "netns/registry.h"
 #include "sys/clock.h"
@@ -87,8 +88,8 @@ bool wait_for(const netns::Registry& registry, const sys::StopSignal& stop, std:
 Result<Exit> run_watch(const WatchOptions& options) {
   std::optional<Steady::time_point> until;
   if (!options.span.empty()) {
-    const auto span = parse_duration(options.span);
-    if (!span) return std::unexpected(Error(span.error()).with_context("--for"));
+    const auto span = duration_option(options.span, "--for");
+    if (!span) return std::unexpected(span.error());
     if (*span > std::chrono::hours(24 * 365)) return fail(Errc::usage, "--for: at most a year");
     until = Steady::now() + *span;
   }

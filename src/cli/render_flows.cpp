@@ -16,7 +16,7 @@ std::string bytes_text(double bytes) {
   return format_count(bytes) + "B";
 }
 
-/// "#4000000000 > 10.0.0.2:80 as 10.9.0.1:4711": what conntrack makes of it.
+/// The connection as its far end sees it.
 std::string nat_text(const model::FlowNat& nat) {
   return fmt::format("  nat {}", to_string(nat.reply.reversed()));
 }

@@ -9,6 +9,7 @@
 #include "cli/capabilities.h"
 #include "cli/device_argument.h"
 #include "observe/config/config.h"
+#include "sys/clock.h"
 #include "sys/signal.h"
 
 namespace weir::cli {
@@ -34,13 +35,24 @@ Result<model::HostConfig> read_host_config() {
   return observe::read_host({.namespaces = {"all"}, .devices = {}});
 }
 
+std::chrono::nanoseconds wall_clock_offset() {
+  const sys::SystemClock clock;
+  return clock.realtime().time_since_epoch() - clock.monotonic();
+}
+
+Result<std::chrono::nanoseconds> duration_option(const std::string& text, const char* option) {
+  const auto span = parse_duration(text);
+  if (!span) return std::unexpected(Error(span.error()).with_context(option));
+  return *span;
+}
+
 Result<std::chrono::nanoseconds> watch_duration(const std::string& text) {
-  const auto duration = parse_duration(text);
-  if (!duration) return std::unexpected(Error(duration.error()).with_context("--for"));
+  auto duration = duration_option(text, "--for");
+  if (!duration) return duration;
   if (*duration < std::chrono::milliseconds(100) || *duration > std::chrono::hours(24)) {
     return fail(Errc::usage, "--for: must be between 100ms and 24h", "10s is a good start");
   }
-  return *duration;
+  return duration;
 }
 
 Result<observe::ObserveRequest> observe_request(const ObserveOptions& options, const model::HostConfig& config) {

@@ -27,6 +27,12 @@ Result<model::Capabilities> require_data_plane(const std::string& btf_path);
 /// Reads the configuration of every namespace of this host that can be entered.
 Result<model::HostConfig> read_host_config();
 
+/// What must be added to CLOCK_MONOTONIC to have UTC.
+std::chrono::nanoseconds wall_clock_offset();
+
+/// The duration that was given for an option, which the error names.
+Result<std::chrono::nanoseconds> duration_option(const std::string& text, const char* option);
+
 /// What was given for --for.
 Result<std::chrono::nanoseconds> watch_duration(const std::string& text);
 

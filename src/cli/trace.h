@@ -57,9 +57,6 @@ struct TraceOptions {
   TraceView view;
 };
 
-/// What must be added to CLOCK_MONOTONIC to have UTC.
-std::chrono::nanoseconds wall_clock_offset();
-
 /// Names of this host, looked up as they are needed: devices that appear later are asked for again.
 class LiveNames {
  public:

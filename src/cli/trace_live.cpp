@@ -89,11 +89,6 @@ std::uint64_t monotonic_ns() {
 
 }  // namespace
 
-std::chrono::nanoseconds wall_clock_offset() {
-  const sys::SystemClock clock;
-  return clock.realtime().time_since_epoch() - clock.monotonic();
-}
-
 Result<std::unique_ptr<LiveNames>> LiveNames::open(const std::string& btf_path) {
   auto config = read_host_config();
   if (!config) return pass(std::move(config));
@@ -138,8 +133,8 @@ Result<model::TraceSummary> summary_of(const observe::TraceSession& session, std
 
 Result<std::optional<std::chrono::nanoseconds>> trace_duration(const TraceOptions& options) {
   if (options.duration.empty()) return std::optional<std::chrono::nanoseconds>{};
-  const auto duration = parse_duration(options.duration);
-  if (!duration) return std::unexpected(Error(duration.error()).with_context("--for"));
+  const auto duration = duration_option(options.duration, "--for");
+  if (!duration) return std::unexpected(duration.error());
   return std::optional<std::chrono::nanoseconds>(*duration);
 }
 

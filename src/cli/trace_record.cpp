@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/render_trace.h"
+#include "cli/session.h"
 #include "cli/trace.h"
 #include "model/json.h"
 #include "model/trace_json.h"

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace weir::model {
@@ -90,6 +91,17 @@ FlowCount& FlowCount::operator+=(const FlowCount& other) {
   packets += other.packets;
   wire_packets += other.wire_packets;
   return *this;
+}
+
+void sort_heaviest_first(std::vector<Flow>& flows) {
+  std::ranges::sort(flows, [](const Flow& a, const Flow& b) {
+    return a.window.bytes != b.window.bytes ? a.window.bytes > b.window.bytes : a.key < b.key;
+  });
+}
+
+double flow_rate_bps(std::uint64_t bytes, std::chrono::nanoseconds span) {
+  const std::chrono::nanoseconds counted = std::max<std::chrono::nanoseconds>(span, std::chrono::milliseconds(1));
+  return static_cast<double>(bytes) * 8.0 / std::chrono::duration<double>(counted).count();
 }
 
 std::int64_t LedgerLine::unattributed_bytes() const {

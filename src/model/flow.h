@@ -101,6 +101,11 @@ struct Flow {
   std::optional<WorkloadRef> workload;
 };
 
+/// Sorts by the bytes of the window, most first; equal ones by key, so that the order is always the same.
+void sort_heaviest_first(std::vector<Flow>& flows);
+/// Bits a second; of less than a millisecond nobody can tell a rate, so a span counts as that at least.
+double flow_rate_bps(std::uint64_t bytes, std::chrono::nanoseconds span);
+
 /// When a flow is an elephant: at least `bytes` in all, and at least `rate_bps` for at least `sustained`; it stops
 /// being one when it was below half of that rate for `demote_after`. Defaults and their reasons: docs/flows.md.
 struct ElephantPolicy {

@@ -147,16 +147,13 @@ class Account {
     for (auto& [key, counted] : flows_) {
       model::Flow& flow = counted.flow;
       flow.window = flow.total;
-      const auto span = std::max(flow.last_seen - flow.first_seen, nanoseconds(std::chrono::milliseconds(1)));
-      flow.rate_bps = static_cast<double>(flow.total.bytes) * 8.0 / std::chrono::duration<double>(span).count();
+      flow.rate_bps = model::flow_rate_bps(flow.total.bytes, flow.last_seen - flow.first_seen);
       flow.flow_class = counted.was_elephant                    ? model::FlowClass::elephant
                         : flow.total.bytes < model::kMouseBytes ? model::FlowClass::mouse
                                                                 : model::FlowClass::medium;
       window.flows.push_back(std::move(flow));
     }
-    std::ranges::sort(window.flows, [](const model::Flow& a, const model::Flow& b) {
-      return a.window.bytes != b.window.bytes ? a.window.bytes > b.window.bytes : a.key < b.key;
-    });
+    sort_heaviest_first(window.flows);
     model::LedgerLine line;
     line.device = device_;
     line.accounted_bytes = line.interface_bytes = all_bytes_;

@@ -23,7 +23,7 @@ model::FlowKey flow_key(const weir_flow_id& id) {
   model::FlowKey key;
   key.netns = id.netns;
   key.ifindex = id.ifindex;
-  key.direction = id.direction == 0 ? model::FlowDirection::tx : model::FlowDirection::rx;
+  key.direction = flow_direction(id.direction);
   key.vlan = id.vlan;
   std::ranges::copy(id.source, key.tuple.source.begin());
   std::ranges::copy(id.destination, key.tuple.destination.begin());

@@ -10,6 +10,10 @@
 
 namespace weir::observe {
 
+/// Of enum weir_direction.
+inline model::FlowDirection flow_direction(std::uint32_t direction) {
+  return direction == WEIR_TX ? model::FlowDirection::tx : model::FlowDirection::rx;
+}
 model::FlowKey flow_key(const weir_flow_id& id);
 model::FlowNat flow_nat(const weir_flow_nat& nat);
 

@@ -29,10 +29,6 @@ weir_flow_count sum(const weir_flow_count& before, const weir_flow_count& more) 
   return all;
 }
 
-model::FlowDirection direction_of(std::uint32_t direction) {
-  return direction == 0 ? model::FlowDirection::tx : model::FlowDirection::rx;
-}
-
 Result<std::uint64_t> sum_of(const DataStatMap& stats, std::uint32_t which) {
   auto by_cpu = stats.lookup(which);
   if (!by_cpu) return pass(std::move(by_cpu));
@@ -79,7 +75,7 @@ Result<void> FlowTable::read_flows() {
 
 Result<void> FlowTable::read_overflows() {
   auto read = data_plane_->flow_overflows().for_each([&](const weir_flow_place& place, const weir_flow_overflow& sum) {
-    overflows_[{place.netns, place.ifindex, direction_of(place.direction)}] = sum;
+    overflows_[{place.netns, place.ifindex, flow_direction(place.direction)}] = sum;
   });
   if (!read) return read;
   auto uncounted = sum_of(data_plane_->flow_stats(), WEIR_FLOW_STAT_UNCOUNTED);
@@ -136,21 +132,20 @@ void FlowTable::retire(std::chrono::nanoseconds now) {
     record.retired = sum(record.retired, row.count);
     record.gone = record.rows <= 1;
     if (record.rows != 0) --record.rows;
-    state.store(WEIR_FLOW_FREE, std::memory_order_release);
-  }
-  for (auto& [id, record] : flows_) {
     if (record.gone) record.now = record.retired;
+    state.store(WEIR_FLOW_FREE, std::memory_order_release);
   }
 }
 
 /// Long windows on hosts with much coming and going: what ended is added up, but for elephants.
 void FlowTable::forget() {
+  if (flows_.size() <= retirement_.remembered) return;
   const auto is_over = [](const auto& entry) { return entry.second.gone && entry.second.now.elephant == 0; };
   if (static_cast<std::size_t>(std::ranges::count_if(flows_, is_over)) <= retirement_.remembered) return;
   std::erase_if(flows_, [&](const auto& entry) {
     if (!is_over(entry)) return false;
     const auto& [id, record] = entry;
-    ForgottenFlows& sum = forgotten_[{id.netns, id.ifindex, direction_of(id.direction)}];
+    ForgottenFlows& sum = forgotten_[{id.netns, id.ifindex, flow_direction(id.direction)}];
     ++sum.flows;
     sum.bytes += record.now.bytes - record.at_start.bytes;
     sum.packets += record.now.packets - record.at_start.packets;

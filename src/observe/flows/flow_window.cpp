@@ -30,8 +30,7 @@ model::FlowCount difference(const model::FlowCount& now, const model::FlowCount&
 
 double rate(const FlowRecord& record, std::uint64_t window_bytes, const WindowInput& input) {
   const nanoseconds life = input.now - from_ns(record.now.first_ns);
-  const nanoseconds span = std::max(std::min(life, input.duration), nanoseconds(std::chrono::milliseconds(1)));
-  return static_cast<double>(window_bytes) * 8.0 / std::chrono::duration<double>(span).count();
+  return model::flow_rate_bps(window_bytes, std::min(life, input.duration));
 }
 
 model::FlowClass class_of(const FlowRecord& record, double rate_bps, const WindowInput& input) {
@@ -77,7 +76,7 @@ std::map<FlowPlace, Accounted> sum_by_place(const FlowTable& table) {
   std::map<FlowPlace, Accounted> sums;
   for (const auto& [id, record] : table.flows()) {
     if (record.sketched) continue;  // is in the overflow
-    Accounted& sum = sums[{id.netns, id.ifindex, flow_key(id).direction}];
+    Accounted& sum = sums[{id.netns, id.ifindex, flow_direction(id.direction)}];
     sum.bytes += record.now.bytes - record.at_start.bytes;
     sum.packets += record.now.packets - record.at_start.packets;
     sum.segment_headers += record.now.extra_bytes - record.at_start.extra_bytes;
@@ -156,9 +155,7 @@ model::FlowWindow build_window(const WindowInput& input) {
     if (record.now.packets == record.at_start.packets) continue;
     window.flows.push_back(flow_of(id, record, input));
   }
-  std::ranges::sort(window.flows, [](const model::Flow& a, const model::Flow& b) {
-    return a.window.bytes != b.window.bytes ? a.window.bytes > b.window.bytes : a.key < b.key;
-  });
+  sort_heaviest_first(window.flows);
   window.ledger = ledger_of(input);
   return window;
 }
