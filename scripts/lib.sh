@@ -14,7 +14,7 @@ packages_of() {
   case $1 in
     build)
       echo g++ cmake ninja-build pkg-config ccache bpftool clang-19 llvm-19 \
-        libbpf-dev libelf-dev zlib1g-dev libmnl-dev libpcap-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev
+        libbpf-dev libelf-dev zlib1g-dev libmnl-dev libpcap-dev libzstd-dev libcli11-dev libfmt-dev libeigen3-dev nlohmann-json3-dev
       ;;
     lab) echo iproute2 nftables ;;
     test) echo libgtest-dev libgmock-dev python3 ethtool tmux iputils-ping conntrack runc ;;

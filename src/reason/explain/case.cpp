@@ -1,0 +1,152 @@
+// One case: the window in the order of the past's metrics, the symptom, and where it began.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "base/text.h"
+#include "reason/explain/model.h"
+
+namespace weir::explain {
+
+namespace {
+
+/// Rows by which a given onset may be off.
+constexpr std::size_t onset_slack = 5;
+
+/// The statistic that a bare metric name means, of those that there are.
+constexpr std::array<std::string_view, 5> preferred_statistics{"", "Average", "mean", "p50", "Sum"};
+
+Result<std::uint32_t> find_symptom(const PastModel& past, const Symptom& symptom) {
+  const auto entity = std::ranges::find(past.graph.entities, symptom.entity);
+  if (entity == past.graph.entities.end()) {
+    return fail(Errc::usage, fmt::format("symptom: no entity '{}'", printable(symptom.entity)),
+                suggest(symptom.entity, past.graph.entities));
+  }
+  const auto index = static_cast<std::size_t>(entity - past.graph.entities.begin());
+  std::vector<std::string> names;
+  for (const std::uint32_t metric : past.metrics_of[index]) {
+    if (past.metrics[metric].name == symptom.metric) return metric;
+    names.push_back(past.metrics[metric].name);
+  }
+  for (const std::string_view statistic : preferred_statistics) {
+    for (const std::uint32_t metric : past.metrics_of[index]) {
+      if (past.metrics[metric].base == symptom.metric && past.metrics[metric].statistic == statistic) return metric;
+    }
+  }
+  return fail(Errc::usage,
+              fmt::format("symptom: {} has no metric '{}'", printable(symptom.entity), printable(symptom.metric)),
+              suggest(symptom.metric, names));
+}
+
+/// Copies the window's columns into the past's order and says what only one of them has.
+void align(Case& result, const Table& window) {
+  const PastModel& past = *result.past;
+  std::map<std::pair<std::string_view, std::string>, const Column*> columns;
+  for (const Column& column : window.columns) {
+    columns[{column.entity, column.statistic.empty() ? column.metric : column.metric + "/" + column.statistic}] =
+        &column;
+  }
+  result.window.assign(past.metrics.size() * result.rows(), missing);
+  std::size_t absent = 0;
+  for (std::uint32_t i = 0; i < past.metrics.size(); ++i) {
+    const auto found = columns.find({past.graph.entities[past.metrics[i].entity], past.metrics[i].name});
+    if (found == columns.end()) {
+      ++absent;
+      continue;
+    }
+    std::ranges::copy(found->second->values, result.window.begin() + static_cast<std::ptrdiff_t>(i * result.rows()));
+    columns.erase(found);
+  }
+  if (absent > 0) result.notes.push_back(fmt::format("{} metrics of the past are missing in the window", absent));
+  if (!columns.empty()) {
+    result.notes.push_back(fmt::format("{} metrics have no past and were left out", columns.size()));
+  }
+}
+
+/// The interval between rows.
+double step_of(const std::vector<double>& times_s) {
+  std::vector<double> steps;
+  for (std::size_t i = 1; i < times_s.size(); ++i) steps.push_back(times_s[i] - times_s[i - 1]);
+  if (steps.empty()) return 0;
+  std::ranges::nth_element(steps, steps.begin() + static_cast<std::ptrdiff_t>(steps.size() / 2));
+  return steps[steps.size() / 2];
+}
+
+/// The row from which on the symptom is out most: the largest sum of deviations beyond one scale to the window's end.
+/// A given time is refined within a few rows: clocks and alarms are late.
+std::size_t find_onset(const Case& result, const std::optional<double>& since_s) {
+  const std::size_t rows = result.rows();
+  std::size_t first = 0;
+  std::size_t last = rows;
+  std::size_t given = 0;
+  if (since_s) {
+    const double step = step_of(result.times_s);
+    while (given + 1 < rows && result.times_s[given] + step <= *since_s) ++given;
+    first = given > onset_slack ? given - onset_slack : 0;
+    last = std::min(rows, given + onset_slack + 1);
+  }
+  std::size_t best_row = given;
+  double best = 0;
+  double sum = 0;
+  for (std::size_t row = rows; row-- > first;) {
+    const float z = result.z(result.symptom, row);
+    if (!std::isnan(z)) sum += std::clamp(static_cast<double>(z), -6.0, 6.0) - 1;
+    if (row < last && sum > best) {
+      best = sum;
+      best_row = row;
+    }
+  }
+  return best_row;
+}
+
+/// Which way a symptom moved that may be bad either way: where its largest deviation is.
+Bad way_of(const Case& result) {
+  const Bad known = bad_direction(result.past->metrics[result.symptom].quantity);
+  if (known != Bad::either) return known;
+  const auto& usual = result.past->baselines[result.symptom];
+  double sum = 0;
+  for (const float value : result.series(result.symptom)) {
+    const double z = (value - usual.centre) / usual.scale;
+    if (std::isfinite(z) && std::abs(z) > 2) sum += z;
+  }
+  return sum < 0 ? Bad::down : Bad::up;
+}
+
+}  // namespace
+
+float Case::z(std::uint32_t metric, std::size_t row) const {
+  const Baseline& usual = past->baselines[metric];
+  const float value = series(metric)[row];
+  if (usual.values == 0) return missing;
+  const float z_up = (value - usual.centre) / usual.scale;
+  const Bad bad = metric == symptom ? way : bad_direction(past->metrics[metric].quantity);
+  return bad == Bad::down ? -z_up : z_up;
+}
+
+Result<Case> make_case(const PastModel& past, const Table& window, const Symptom& symptom, bool undirected) {
+  if (window.times_s.empty()) return fail(Errc::usage, "the window to explain has no rows");
+  const auto metric = find_symptom(past, symptom);
+  if (!metric) return std::unexpected(metric.error());
+  Case result{.past = &past, .times_s = window.times_s, .symptom = *metric, .undirected = undirected};
+  align(result, window);
+  const auto values = result.series(*metric);
+  if (std::ranges::none_of(values, [](float value) { return std::isfinite(value); })) {
+    return fail(Errc::usage, fmt::format("symptom: {} {} has no value in the window", printable(symptom.entity),
+                                         past.metrics[*metric].name));
+  }
+  if (past.baselines[*metric].values == 0) {
+    return fail(Errc::usage, fmt::format("symptom: {} {} has no value in the healthy past", printable(symptom.entity),
+                                         past.metrics[*metric].name));
+  }
+  if (symptom.since_s && (*symptom.since_s > window.times_s.back())) {
+    return fail(Errc::usage, "the symptom would begin after the last row of the window");
+  }
+  result.way = way_of(result);
+  result.onset = find_onset(result, symptom.since_s);
+  return result;
+}
+
+}  // namespace weir::explain
