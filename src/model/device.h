@@ -63,6 +63,7 @@ struct DeviceConfig {
   std::string master_kind;          ///< "bridge", "bond", "team", "openvswitch"
   std::optional<DeviceRef> peer;    ///< the other end of a veth pair, where it could be resolved
   std::optional<DeviceRef> lower;   ///< the device below a vlan, macvlan or vxlan
+  std::uint16_t vlan_id = 0;        ///< of a vlan device: the tag of its packets on `lower`
   std::uint32_t num_tx_queues = 1;  ///< allocated
   std::uint32_t num_rx_queues = 1;
   std::uint32_t real_tx_queues = 1;  ///< in use: /sys/class/net/DEV/queues/tx-*

@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
+
+#include "model/sketch/distinct_sketch.h"
 
 namespace weir::model {
 
@@ -41,6 +44,17 @@ FlowTuple FlowTuple::reversed() const {
   std::swap(other.source, other.destination);
   std::swap(other.source_port, other.destination_port);
   return other;
+}
+
+std::uint64_t hash_of(const FlowTuple& tuple) {
+  std::array<char, 39> bytes{};
+  std::memcpy(bytes.data(), tuple.source.data(), 16);
+  std::memcpy(bytes.data() + 16, tuple.destination.data(), 16);
+  std::memcpy(bytes.data() + 32, &tuple.source_port, 2);
+  std::memcpy(bytes.data() + 34, &tuple.destination_port, 2);
+  std::memcpy(bytes.data() + 36, &tuple.ethertype, 2);
+  std::memcpy(bytes.data() + 38, &tuple.protocol, 1);
+  return spread_hash({bytes.data(), bytes.size()});
 }
 
 std::string address_text(const AddressBytes& address, int family) {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <compare>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,8 @@ struct FlowTuple {
   [[nodiscard]] FlowTuple reversed() const;
 };
 
+/// Well mixed: for hash tables.
+std::uint64_t hash_of(const FlowTuple& tuple);
 /// The address as people write it; empty for what is not IP.
 std::string address_text(const AddressBytes& address, int family);
 /// "tcp", "udp", "icmp", "icmp6", "sctp", … else the number; for what is not IP "arp" or "0x88cc".
@@ -85,6 +88,15 @@ struct FlowTcp {
   bool operator==(const FlowTcp&) const = default;
 };
 
+struct ConntrackEntry;
+
+/// The connection that a flow belongs to, with its other flows: on every device that it crosses, and back.
+struct FlowConnection {
+  std::uint64_t id = 0;
+  bool counted = false;  ///< of all flows of the connection in this direction, the one whose bytes count
+  FlowTuple sent;        ///< in this direction, as the initiator knows it
+};
+
 struct Flow {
   FlowKey key;
   DeviceRef device;
@@ -99,6 +111,8 @@ struct Flow {
   FlowClass flow_class = FlowClass::medium;
   std::uint64_t cgroup = 0;  ///< of the socket, 0: none was seen
   std::optional<WorkloadRef> workload;
+  std::optional<FlowConnection> connection;         ///< where flows were joined
+  std::shared_ptr<const ConntrackEntry> conntrack;  ///< of the flow's own namespace; nullptr: none, or not known
 };
 
 /// Sorts by the bytes of the window, most first; equal ones by key, so that the order is always the same.

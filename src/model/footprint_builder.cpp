@@ -1,10 +1,8 @@
 #include "model/footprint_builder.h"
 
 #include <algorithm>
-#include <cstring>
 #include <ranges>
 #include <string_view>
-#include <tuple>
 
 #include "model/sketch/distinct_sketch.h"
 
@@ -18,30 +16,9 @@ constexpr nanoseconds kConnectionSilent = std::chrono::seconds(5);
 constexpr std::uint8_t kFinOrRst = 1U | 4U;
 constexpr std::size_t kMostLocalAddresses = 65536;
 
-FlowDirection other(FlowDirection direction) {
-  return direction == FlowDirection::tx ? FlowDirection::rx : FlowDirection::tx;
-}
-
-/// A port receives what the workload sends; far away only the sender is known.
-FlowDirection direction_of(const Flow& flow, FlowSide side) {
-  switch (side) {
-    case FlowSide::inside:
-      return flow.key.direction;
-    case FlowSide::port:
-      return other(flow.key.direction);
-    case FlowSide::passing:
-      return FlowDirection::tx;
-  }
-  return flow.key.direction;
-}
-
-/// The tuple as it was before conntrack rewrote it, in the direction of the packet.
-FlowTuple before_nat(const Flow& flow) {
-  if (!flow.nat || !flow.nat->rewrites()) return flow.key.tuple;
-  const FlowNat& nat = *flow.nat;
-  if (flow.key.tuple == nat.reply.reversed()) return nat.original;
-  if (flow.key.tuple == nat.reply) return nat.original.reversed();
-  return flow.key.tuple;
+/// The same at every device that the connection crosses.
+FlowTuple tuple_of(const Flow& flow) {
+  return flow.connection ? flow.connection->sent : before_nat(flow);
 }
 
 std::string_view address_bytes(const AddressBytes& address, int family) {
@@ -55,17 +32,6 @@ std::string_view source_of(const FlowTuple& tuple) {
 
 std::string_view destination_of(const FlowTuple& tuple) {
   return address_bytes(tuple.destination, tuple.family());
-}
-
-std::uint64_t hash_of(const FlowTuple& tuple) {
-  std::array<char, 39> bytes{};
-  std::memcpy(bytes.data(), tuple.source.data(), 16);
-  std::memcpy(bytes.data() + 16, tuple.destination.data(), 16);
-  std::memcpy(bytes.data() + 32, &tuple.source_port, 2);
-  std::memcpy(bytes.data() + 34, &tuple.destination_port, 2);
-  std::memcpy(bytes.data() + 36, &tuple.ethertype, 2);
-  std::memcpy(bytes.data() + 38, &tuple.protocol, 1);
-  return spread_hash({bytes.data(), bytes.size()});
 }
 
 }  // namespace
@@ -110,7 +76,7 @@ FootprintBuilder::Crossings FootprintBuilder::group(const FlowWindow& window) {
   for (const Flow& flow : window.flows) {
     if (!flow.workload) continue;
     const FlowSide side = settings_.side ? settings_.side(flow) : FlowSide::inside;
-    const FlowTuple tuple = before_nat(flow);
+    const FlowTuple tuple = tuple_of(flow);
     const Connection connection{series_of(*flow.workload, direction_of(flow, side)), tuple, hash_of(tuple)};
     groups[connection].push_back({{side, flow.key.netns, flow.key.ifindex}, &flow});
   }
@@ -119,8 +85,10 @@ FootprintBuilder::Crossings FootprintBuilder::group(const FlowWindow& window) {
 
 FootprintBuilder::Place FootprintBuilder::nearest(const std::vector<Crossing>& crossings, const Memory* memory) const {
   const auto order = [&](const Crossing& crossing) {
-    const bool counted_before = memory != nullptr && memory->place == crossing.place;
-    return std::tuple(crossing.place.side, !counted_before, ~crossing.flow->window.bytes, crossing.place.ifindex);
+    return nearness({.side = crossing.place.side,
+                     .counted_before = memory != nullptr && memory->place == crossing.place,
+                     .bytes = crossing.flow->window.bytes,
+                     .ifindex = crossing.place.ifindex});
   };
   return std::ranges::min(crossings, {}, order).place;
 }

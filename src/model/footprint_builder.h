@@ -13,17 +13,11 @@
 
 #include "model/footprint.h"
 #include "model/footprint_classes.h"
+#include "model/nearest_device.h"
 #include "model/rolling_traffic.h"
 #include "model/traffic_series.h"
 
 namespace weir::model {
-
-/// Where a device stands, seen from the workload that its flow belongs to.
-enum class FlowSide : std::uint8_t {
-  inside,  ///< in the workload's own namespace: what the device sends, the workload sends
-  port,    ///< outside, and leads to the workload (the host's end of a veth pair, a TAP): what it receives, that sent
-  passing  ///< farther away: the packet is known by the socket that sent it
-};
 
 struct FootprintSettings {
   /// Keys beyond that push out the one that has been silent longest.
@@ -41,8 +35,9 @@ struct FootprintSettings {
 ///
 /// Each byte of a workload counts once. Of the several devices that a connection crosses, the nearest to the workload
 /// counts: one in its own namespace (`inside`), else one that leads to it (`port`), else any; of equally near ones the
-/// one that counted before, else the one with the most bytes. Devices where conntrack has rewritten the addresses are
-/// recognised by the original tuple. A device that is farther away than the one that counted before counts for nothing.
+/// one that counted before, else the one with the most bytes (nearest_device.h). A connection is known by the tuple
+/// that its initiator sends, where its rows were joined (connections.h), else by conntrack's original one. A device
+/// that is farther away than the one that counted before counts for nothing.
 class FootprintBuilder {
  public:
   explicit FootprintBuilder(FootprintSettings settings = {});

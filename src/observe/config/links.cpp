@@ -20,6 +20,7 @@ constexpr AttrRule kLinkPolicy[] = {
 };
 constexpr AttrRule kInfoPolicy[] = {{IFLA_INFO_KIND, AttrKind::string}, {IFLA_INFO_DATA, AttrKind::nested}};
 constexpr AttrRule kVxlanPolicy[] = {{IFLA_VXLAN_LINK, AttrKind::u32}};
+constexpr AttrRule kVlanPolicy[] = {{IFLA_VLAN_ID, AttrKind::u16}};
 constexpr AttrRule kXdpPolicy[] = {{IFLA_XDP_PROG_ID, AttrKind::u32},
                                    {IFLA_XDP_DRV_PROG_ID, AttrKind::u32},
                                    {IFLA_XDP_SKB_PROG_ID, AttrKind::u32},
@@ -71,6 +72,11 @@ Result<Link> parse_link(const sys::NetlinkMessage& message) {
     auto vxlan = info->nested(IFLA_INFO_DATA, kVxlanPolicy);
     if (!vxlan) return pass(std::move(vxlan));
     link.iflink = vxlan->u32(IFLA_VXLAN_LINK).value_or(0);
+  }
+  if (device.link_kind == "vlan") {
+    auto vlan = info->nested(IFLA_INFO_DATA, kVlanPolicy);
+    if (!vlan) return pass(std::move(vlan));
+    device.vlan_id = vlan->u16(IFLA_VLAN_ID).value_or(0);
   }
   return link;
 }
