@@ -23,15 +23,16 @@ class MappedArray {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0);
 
  public:
-  static Result<MappedArray> open(const bpf_map* map) {
+  static Result<MappedArray> open(const bpf_map* map) { return open(bpf_map__fd(map)); }
+  static Result<MappedArray> open(int fd) {
     bpf_map_info info{};
     std::uint32_t bytes = sizeof info;
-    if (bpf_obj_get_info_by_fd(bpf_map__fd(map), &info, &bytes) != 0) return fail_errno(errno, "cannot ask a BPF map");
+    if (bpf_obj_get_info_by_fd(fd, &info, &bytes) != 0) return fail_errno(errno, "cannot ask a BPF map");
     if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size != sizeof(T) || (info.map_flags & BPF_F_MMAPABLE) == 0)
       return fail(Errc::failed, "a BPF map is not what it is mapped as");
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     const std::size_t size = (info.max_entries * sizeof(T) + page - 1) / page * page;
-    void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+    void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) return fail_errno(errno, "cannot map a BPF map");
     return MappedArray(static_cast<T*>(memory), info.max_entries, size);
   }

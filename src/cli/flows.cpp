@@ -37,6 +37,7 @@ Result<Exit> list_capture(const FlowOptions& options) {
   if (!options.observe.device.empty() || !options.observe.netns.empty()) {
     return fail(Errc::usage, "--from reads a file: DEV and --netns choose devices of this host");
   }
+  if (options.pin) return fail(Errc::usage, "--from reads a file: there is nothing to pin");
   model::FlowWindow window;
   auto read = observe::read_capture(options.from, *policy, window);
   // Captures tell the time of day.
@@ -160,6 +161,7 @@ void add_flows(CLI::App& app, Program& program) {
   top_command->callback([top, &program] { program.action = [top] { return top_flows(*top); }; });
 
   add_flow_footprints(*flows, program);
+  add_flow_unpin(*flows, program);
 }
 
 }  // namespace weir::cli

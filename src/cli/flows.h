@@ -29,12 +29,15 @@ struct FlowOptions {
   bool verbose = false;
   bool watch = false;
   std::string from;  ///< a capture instead of this host
+  bool pin = false;
+  std::string pin_directory = "/run/weir/bpf";
   std::uint64_t elephant_bytes = model::ElephantPolicy{}.bytes;
   double elephant_mbps = model::ElephantPolicy{}.rate_bps / 1e6;
   std::string elephant_for = "100ms";
   std::string demote_after = "5s";
 };
 void add_flow_options(CLI::App& command, FlowOptions& options);
+void add_pin_directory_option(CLI::App& command, std::string& directory);
 
 /// Errc::usage when a duration in it is none.
 Result<model::ElephantPolicy> elephant_policy(const FlowOptions& options);
@@ -74,5 +77,6 @@ Result<void> poll_flows(observe::FlowWatch& watch, std::optional<std::chrono::na
                         const sys::StopSignal& stop, const observe::FlowWatch::EventVisitor& visit);
 
 void add_flow_footprints(CLI::App& flows, Program& program);
+void add_flow_unpin(CLI::App& flows, Program& program);
 
 }  // namespace weir::cli

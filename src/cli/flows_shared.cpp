@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iostream>
 
@@ -95,7 +97,13 @@ Result<observe::FlowWatch> start_flow_watch(const FlowOptions& options, const Cl
   request.workload = [owners](std::uint64_t cgroup, const model::DeviceRef& device) {
     return owners->of(cgroup, device);
   };
-  return observe::FlowWatch::start(std::move(request), clock);
+  if (options.pin) request.pin_directory = options.pin_directory;
+  auto watch = observe::FlowWatch::start(std::move(request), clock);
+  if (!watch && watch.error().code == Errc::busy) {
+    watch.error().hint = "without --pin, weir flows counts beside it";
+  }
+  if (watch && watch->pin() && !watch->pin()->lost.empty()) fmt::print(stderr, "pins: {}\n", watch->pin()->lost);
+  return watch;
 }
 
 Result<void> poll_flows(observe::FlowWatch& watch, std::optional<std::chrono::nanoseconds> duration,
@@ -111,6 +119,13 @@ Result<void> poll_flows(observe::FlowWatch& watch, std::optional<std::chrono::na
     if (auto polled = watch.poll(wait, visit); !polled) return polled;
   }
   return {};
+}
+
+void add_pin_directory_option(CLI::App& command, std::string& directory) {
+  add_word_option(command, "--pin-directory", directory,
+                  "Where the pins are; a BPF file system is made when there is none")
+      ->type_name("DIR")
+      ->capture_default_str();
 }
 
 void add_flow_options(CLI::App& command, FlowOptions& options) {
@@ -131,6 +146,9 @@ void add_flow_options(CLI::App& command, FlowOptions& options) {
   command.add_option("--sustained", options.elephant_for, "for at least so long")->default_str(options.elephant_for);
   command.add_option("--demote-after", options.demote_after, "until it has been below half of that for so long")
       ->default_str(options.demote_after);
+  command.add_flag("--pin", options.pin,
+                   "Count on when this command ends, and go on with what was counted (weir flows unpin ends that)");
+  add_pin_directory_option(command, options.pin_directory);
   add_btf_option(command, options.observe.btf_path);
 }
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "observe/flows/flow_watch.h"
+#include "support/flow_host.h"
 #include "support/traffic.h"
 #include "sys/clock.h"
 
@@ -23,44 +24,14 @@ using test::kPort;
 using test::Namespace;
 using test::socket_in;
 
-/// Namespaces whose devices the watch may name and read the counters of.
-class Host {
- public:
-  explicit Host(std::vector<const Namespace*> namespaces) : namespaces_(std::move(namespaces)) {}
-  Result<model::HostConfig> operator()() const {
-    model::HostConfig config;
-    for (const Namespace* ns : namespaces_) {
-      for (const auto& [name, link] : ns->links()) {
-        model::DeviceConfig device;
-        device.ref = {
-            .netns = {ns->id(), fmt::format("id:{}", ns->id())}, .ifindex = IfIndex{link.ifindex}, .name = name};
-        config.devices.push_back(std::move(device));
-      }
-    }
-    return config;
-  }
-
- private:
-  std::vector<const Namespace*> namespaces_;
-};
-
 class FlowsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   }
 
-  FlowWatch start(std::vector<const Namespace*> namespaces, FlowRequest request = {}) {
-    request.read_counters = [namespaces](const std::vector<model::NetnsRef>&) {
-      InterfaceCounts counts;
-      for (const Namespace* ns : namespaces) {
-        auto socket = sys::NetlinkSocket::adopt(socket_in(*ns, AF_NETLINK, SOCK_RAW));
-        if (!socket || !read_interface_counters(*socket, ns->id(), counts)) throw std::runtime_error("no counters");
-      }
-      return counts;
-    };
-    request.read_config = Host(std::move(namespaces));
-    auto watch = FlowWatch::start(std::move(request), clock_);
+  FlowWatch start(const std::vector<const Namespace*>& namespaces, FlowRequest request = {}) {
+    auto watch = FlowWatch::start(test::FlowHost(namespaces).watched_by(std::move(request)), clock_);
     if (!watch) throw std::runtime_error(watch.error().message);
     return *std::move(watch);
   }

@@ -105,7 +105,12 @@ inline void udp_send(const Namespace& from, Address to, int datagrams, std::size
 /// A pair of devices between two namespaces, up.
 inline void pair(const Namespace& a, const std::string& dev_a, const Namespace& b, const std::string& dev_b, int queues,
                  const std::string& extra_a = {}, const std::string& extra_b = {}) {
-  for (const Namespace* ns : {&a, &b}) ns->sysctl("ipv6/conf/default/accept_dad", "0");  // addresses serve at once
+  for (const Namespace* ns : {&a, &b}) {
+    ns->sysctl("ipv6/conf/default/accept_dad", "0");  // addresses serve at once
+    // What IPv6 says by itself it says at once, and not in the middle of what is counted.
+    ns->sysctl("ipv6/conf/default/router_solicitations", "0");
+    ns->sysctl("ipv6/conf/default/mldv2_unsolicited_report_interval", "1");
+  }
   a.ip(
       fmt::format("link add {0} {4} numtxqueues {3} numrxqueues {3} type veth peer name {1} {5} numtxqueues {3} "
                   "numrxqueues {3} netns {2}\nlink set {0} up\n",

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <fstream>
 #include <optional>
@@ -10,6 +11,8 @@
 #include "bpf/memory_access.h"
 #include "bpf/skeleton.h"
 #include "dataplane.skel.h"
+#include "observe/dataplane/layout.h"
+#include "observe/dataplane/pinned.h"
 
 namespace weir::observe {
 
@@ -112,6 +115,9 @@ struct DataPlane::Parts {
   FlowOverflowMap flow_overflows;
   FlowSketchMap flow_sketch;
   DataStatMap flow_stats;
+  std::optional<PinnedPlane> pins{};
+  std::vector<sys::Fd> links{};  ///< of pinned programs that are not the skeleton's
+  std::optional<PinNews> news{};
 };
 
 namespace {
@@ -132,6 +138,31 @@ class MapOpener {
   std::optional<Error> error_;
 };
 
+std::uint64_t image_hash(const dataplane& object) {
+  const std::span image(static_cast<const std::byte*>(object.skeleton->data), object.skeleton->data_sz);
+  return hash_bytes(std::as_bytes(std::span(object.rodata, 1)), hash_bytes(image));
+}
+
+/// The pins of this object, whose settings are made. Maps and generation come from there.
+Result<PinnedPlane> open_pins(dataplane& object, const std::string& directory) {
+  auto pins = PinnedPlane::open(directory, layout_hash(object.obj), image_hash(object));
+  if (!pins) return pins;
+  object.rodata->generation = pins->generation();
+  object.bss->serving_generation = pins->generation();  // of a new map; one that is taken over keeps its own
+  if (!pins->news().taken_over()) return pins;
+  if (auto reused = pins->reuse_maps(object.obj); !reused) return pass(std::move(reused), "pinned data plane");
+  return pins;
+}
+
+/// What has been attached is pinned; what is there already is held.
+Result<std::vector<sys::Fd>> hold(PinnedPlane& pins, const dataplane& object) {
+  if (pins.news().how == PinNews::How::continued) return pins.links(object.obj);
+  const std::vector<const bpf_link*> links{object.links.data_receive, object.links.data_transmit};
+  if (auto pinned = pins.pin(object.obj, links, {"data_receive", "data_transmit"}); !pinned)
+    return pass(std::move(pinned));
+  return std::vector<sys::Fd>{};
+}
+
 }  // namespace
 
 DataPlane::DataPlane(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -151,7 +182,16 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   skeleton->get().rodata->reads_by_address = access.any_address;
   configure_flows(skeleton->get(), options);
   size_maps(skeleton->get(), *cpus);
-  if (auto loaded = skeleton->load(); !loaded) return pass(std::move(loaded), "data plane");
+  std::optional<PinnedPlane> pins;
+  if (!options.pin_directory.empty()) {
+    auto opened = open_pins(skeleton->get(), options.pin_directory);
+    if (!opened) return pass(std::move(opened));
+    pins.emplace(*std::move(opened));
+  }
+  const bool runs = pins && pins->news().how == PinNews::How::continued;
+  if (!runs) {
+    if (auto loaded = skeleton->load(); !loaded) return pass(std::move(loaded), "data plane");
+  }
 
   const auto& maps = skeleton->get().maps;
   MapOpener opener;
@@ -166,11 +206,43 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   auto sketch = opener.open<FlowSketchMap>(maps.flow_sketch);
   auto flow_stats = opener.open<DataStatMap>(maps.flow_stats);
   if (opener.error()) return std::unexpected(Error(*opener.error()).with_context("data plane"));
-  if (auto attached = skeleton->attach(); !attached) return pass(std::move(attached), "data plane");
-  return DataPlane(std::make_unique<Parts>(*std::move(skeleton), *std::move(rows), *std::move(counts),
-                                           *std::move(choices), *std::move(sampled_flows), *std::move(stats),
-                                           *std::move(flows), *std::move(nats), *std::move(overflows),
-                                           *std::move(sketch), *std::move(flow_stats)));
+  if (!runs) {
+    if (auto attached = skeleton->attach(); !attached) return pass(std::move(attached), "data plane");
+  }
+  auto parts =
+      std::make_unique<Parts>(*std::move(skeleton), *std::move(rows), *std::move(counts), *std::move(choices),
+                              *std::move(sampled_flows), *std::move(stats), *std::move(flows), *std::move(nats),
+                              *std::move(overflows), *std::move(sketch), *std::move(flow_stats));
+  if (pins) {
+    auto links = hold(*pins, parts->skeleton.get());
+    if (!links) return pass(std::move(links), "pinned data plane");
+    parts->links = *std::move(links);
+    parts->news = pins->news();
+    parts->pins.emplace(*std::move(pins));
+  }
+  return DataPlane(std::move(parts));
+}
+
+Result<bool> DataPlane::unpin(const std::string& directory) {
+  if (!bpf::PinFolder::exists(directory)) return false;
+  auto folder = bpf::PinFolder::open(directory);
+  if (!folder) return pass(std::move(folder));
+  if (auto removed = folder->remove_all(); !removed) return pass(std::move(removed));
+  return true;
+}
+
+const std::optional<PinNews>& DataPlane::pin() const {
+  return parts_->news;
+}
+
+Result<void> DataPlane::keep() {
+  if (!parts_->pins) return {};
+  PinnedPlane& pins = *parts_->pins;
+  if (auto committed = pins.commit(); !committed) return committed;
+  const auto serving = bpf::MappedArray<std::uint64_t>::open(parts_->skeleton->maps.bss);
+  if (!serving) return std::unexpected(serving.error());
+  std::atomic_ref(serving->rows()[0]).store(pins.generation(), std::memory_order_seq_cst);
+  return pins.remove_older();
 }
 
 const QueueRowMap& DataPlane::queue_rows() const {
@@ -217,6 +289,7 @@ Result<std::uint64_t> DataPlane::map_bytes() const {
   std::uint64_t sum = 0;
   bpf_map* map = nullptr;
   while ((map = bpf_object__next_map(parts_->skeleton->obj, map)) != nullptr) {
+    if (bpf_map__fd(map) < 0) continue;  // of programs that another process has loaded
     const auto bytes = memlock_bytes(bpf_map__fd(map));
     if (!bytes) return bytes;
     sum += *bytes;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -24,8 +25,23 @@ using FlowNatMap = bpf::Map<weir_flow_id, weir_flow_nat>;
 using FlowOverflowMap = bpf::Map<weir_flow_place, weir_flow_overflow>;
 using FlowSketchMap = bpf::PerCpuMap<std::uint32_t, weir_flow_sketch>;
 
+/// How a pinned data plane came to this process.
+struct PinNews {
+  enum class How {
+    made,       ///< there was none
+    continued,  ///< the very same programs and maps
+    updated,    ///< its maps, with programs of this version and these settings
+    replaced,   ///< its maps have another layout: see `lost`
+  };
+  How how = How::made;
+  std::string lost{};     ///< what of the one that was replaced nobody has read, in words
+  std::uint64_t id = 0;   ///< of these maps: another one after they were replaced
+  std::string side_file;  ///< prefix of files that go with the pins
+  [[nodiscard]] bool taken_over() const { return how == How::continued || how == How::updated; }
+};
+
 /// The loaded and attached data plane; it counts for every namespace of the host until it is destroyed, and leaves
-/// nothing behind then, however the process ends (nothing is pinned).
+/// nothing behind then, however the process ends, unless it is pinned.
 class DataPlane {
  public:
   struct Options {
@@ -37,15 +53,27 @@ class DataPlane {
     model::ElephantPolicy elephants{};
     /// Kernel type information other than /sys/kernel/btf/vmlinux, for CO-RE.
     std::string btf_path{};
+    /// Directory of a BPF file system, which is made when there is none, where maps and links are pinned: they count on
+    /// while no process is there. Pinned ones that are found there are taken over. Empty: nothing is pinned.
+    std::string pin_directory{};
   };
 
   /// Errc::permission without CAP_BPF and CAP_PERFMON, Errc::unsupported without BTF or tracepoint BTF (Linux 5.15 has
-  /// it).
+  /// it), Errc::busy while another process owns the pins.
   static Result<DataPlane> start(const Options& options);
+  /// Takes away what is pinned there, and the file system that was made for it. False when there was nothing.
+  static Result<bool> unpin(const std::string& directory);
 
   DataPlane(DataPlane&&) noexcept;
   DataPlane& operator=(DataPlane&&) noexcept;
   ~DataPlane();
+
+  /// Nothing when it is not pinned.
+  [[nodiscard]] const std::optional<PinNews>& pin() const;
+  /// The pins count from now on: whoever starts before that finds the ones that were there, or none. Programs that are
+  /// replaced stop, and these begin, with one store: a packet that is between the two at that very moment may be
+  /// counted by both.
+  Result<void> keep();
 
   /// The exact counters: each CPU's own table, and beside it what found no room there. A key may have several rows, on
   /// one CPU as well, and stand in both maps: add them up.

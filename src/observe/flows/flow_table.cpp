@@ -35,13 +35,76 @@ Result<std::uint64_t> sum_of(const DataStatMap& stats, std::uint32_t which) {
   return std::accumulate(by_cpu->begin(), by_cpu->end(), std::uint64_t{0});
 }
 
+FlowRowMark mark_of(const weir_flow_count& count) {
+  return {.first_ns = count.first_ns,
+          .bytes = count.bytes,
+          .packets = count.packets,
+          .extra_packets = count.extra_packets,
+          .extra_bytes = count.extra_bytes};
+}
+
+void add(weir_flow_count& count, const FlowRowMark& mark) {
+  count.bytes += mark.bytes;
+  count.packets += mark.packets;
+  count.extra_packets += mark.extra_packets;
+  count.extra_bytes += mark.extra_bytes;
+}
+
+FlowPlace place_of(const weir_flow_id& id) {
+  return {id.netns, id.ifindex, flow_direction(id.direction)};
+}
+
+/// The round is in the upper bits of a dead row's state: the next owner knows by it whether the row was taken out.
+constexpr unsigned kRoundShift = 8;
+
 }  // namespace
+
+std::vector<std::uint32_t> FlowBaseline::marked() const {
+  std::vector<std::uint32_t> used;
+  for (std::uint32_t row = 0; row < rows.size(); ++row) {
+    if (rows[row].first_ns != 0) used.push_back(row);
+  }
+  return used;
+}
+
+void FlowTable::remember_for_others(TakeOut take_out) {
+  take_out_ = std::move(take_out);
+  seen_.assign(data_plane_->flows().rows().size(), {});
+  marks_ = seen_;
+}
+
+void FlowTable::continue_from(FlowBaseline baseline) {
+  for (weir_flow_row& row : data_plane_->flows().rows()) {
+    std::atomic_ref state(row.state);
+    const std::uint64_t was = state.load(std::memory_order_acquire);
+    if ((was & ((1U << kRoundShift) - 1)) != WEIR_FLOW_DEAD) continue;
+    const bool taken_out = was >> kRoundShift <= baseline.round;
+    state.store(taken_out ? WEIR_FLOW_FREE : WEIR_FLOW_LIVE, std::memory_order_release);
+  }
+  round_ = baseline.round;
+  baseline.rows.resize(marks_.size());
+  marks_ = baseline.rows;
+  overflows_at_start_ = baseline.overflows;
+  forgotten_ = baseline.ended;
+  ended_ = baseline.ended;
+  continued_ = std::move(baseline);
+}
+
+FlowBaseline FlowTable::baseline() const {
+  FlowBaseline baseline{
+      .round = round_, .rows = marks_, .overflows = overflows_at_start_, .sketched = {}, .ended = ended_};
+  for (const auto& [id, record] : flows_) {
+    if (record.sketched && record.at_start.packets != 0) baseline.sketched.emplace(id, record.at_start);
+  }
+  return baseline;
+}
 
 Result<void> FlowTable::refresh(std::chrono::nanoseconds now) {
   if (auto read = read_flows(); !read) return read;
   if (auto read = read_overflows(); !read) return read;
   if (auto read = read_sketch(); !read) return read;
-  retire(now);
+  continued_.reset();
+  if (auto done = retire(now); !done) return done;
   forget();
   return {};
 }
@@ -51,21 +114,29 @@ void FlowTable::begin_window() {
   for (auto& [id, record] : flows_) record.at_start = record.now;
   overflows_at_start_ = overflows_;
   forgotten_.clear();
+  marks_ = seen_;
+  ended_.clear();
 }
 
 Result<void> FlowTable::read_flows() {
   in_kernel_ = 0;
   ++round_;
-  for (weir_flow_row& row : data_plane_->flows().rows()) {
+  std::ranges::fill(seen_, FlowRowMark{});
+  const std::span<weir_flow_row> rows = data_plane_->flows().rows();
+  for (std::size_t index = 0; index < rows.size(); ++index) {
+    weir_flow_row& row = rows[index];
     if (std::atomic_ref(row.state).load(std::memory_order_acquire) != WEIR_FLOW_LIVE) continue;
     ++in_kernel_;
     FlowRecord& record = flows_[row.id];
     if (record.sketched) record = {};
     record.gone = false;
     // The first of its rows in this round replaces what was known, another one is added.
-    record.now = sum(record.round == round_ ? record.now : record.retired, row.count);
+    const weir_flow_count count = row.count;
+    record.now = sum(record.round == round_ ? record.now : record.retired, count);
     record.rows = record.round == round_ ? record.rows + 1 : 1;
     record.round = round_;
+    if (!seen_.empty()) seen_[index] = mark_of(count);
+    if (continued_ && marks_[index].first_ns == count.first_ns) add(record.at_start, marks_[index]);
   }
   return data_plane_->flow_nats().for_each([&](const weir_flow_id& id, const weir_flow_nat& nat) {
     const auto found = flows_.find(id);
@@ -106,6 +177,7 @@ Result<void> FlowTable::read_sketch() {
   for (const auto& [id, count] : seen) {
     FlowRecord& record = flows_[id];
     if (record.now.packets != 0 && !record.sketched) continue;
+    if (continued_ && continued_->sketched.contains(id)) record.at_start = continued_->sketched[id];
     // Others had its row in between, and it began anew.
     if (count.bytes < record.at_start.bytes) record.at_start = {};
     record.sketched = true;
@@ -117,24 +189,47 @@ Result<void> FlowTable::read_sketch() {
 }
 
 /// Takes the rows of silent flows out: dead first, so that no program finds them, then read once more, then free.
-void FlowTable::retire(std::chrono::nanoseconds now) {
+Result<void> FlowTable::retire(std::chrono::nanoseconds now) {
   const std::span<weir_flow_row> rows = data_plane_->flows().rows();
   const bool crowded = in_kernel_ > rows.size() / 8 * 3;
   const auto now_ns = static_cast<std::uint64_t>(now.count());
-  for (weir_flow_row& row : rows) {
+  std::vector<std::uint32_t> dead;
+  for (std::uint32_t index = 0; index < rows.size(); ++index) {
+    weir_flow_row& row = rows[index];
     std::atomic_ref state(row.state);
     if (state.load(std::memory_order_acquire) != WEIR_FLOW_LIVE) continue;
     const bool closed = tcp_is_closing(row.count.tcp_flags);
     const auto limit = crowded ? retirement_.crowded : closed ? retirement_.closed : retirement_.idle;
     if (row.count.last_ns + static_cast<std::uint64_t>(limit.count()) > now_ns) continue;
-    state.store(WEIR_FLOW_DEAD, std::memory_order_seq_cst);
-    FlowRecord& record = flows_[row.id];
-    record.retired = sum(record.retired, row.count);
-    record.gone = record.rows <= 1;
-    if (record.rows != 0) --record.rows;
-    if (record.gone) record.now = record.retired;
-    state.store(WEIR_FLOW_FREE, std::memory_order_release);
+    state.store(WEIR_FLOW_DEAD | round_ << kRoundShift, std::memory_order_seq_cst);
+    dead.push_back(index);
   }
+  for (const std::uint32_t index : dead) take_out(rows[index], index);
+  if (take_out_ && !dead.empty()) {
+    if (auto told = take_out_(round_, ended_); !told) return told;
+  }
+  for (const std::uint32_t index : dead) {
+    std::atomic_ref(rows[index].state).store(WEIR_FLOW_FREE, std::memory_order_release);
+  }
+  return {};
+}
+
+void FlowTable::take_out(const weir_flow_row& row, std::uint32_t index) {
+  const weir_flow_count count = row.count;
+  FlowRecord& record = flows_[row.id];
+  record.retired = sum(record.retired, count);
+  record.gone = record.rows <= 1;
+  if (record.rows != 0) --record.rows;
+  if (record.gone) record.now = record.retired;
+  if (seen_.empty()) return;
+  const FlowRowMark& mark = marks_[index];
+  const FlowRowMark base = mark.first_ns == count.first_ns ? mark : FlowRowMark{};
+  ForgottenFlows& ended = ended_[place_of(row.id)];
+  ++ended.flows;
+  ended.bytes += count.bytes - base.bytes;
+  ended.packets += count.packets - base.packets;
+  ended.extra_bytes += count.extra_bytes - base.extra_bytes;
+  seen_[index] = {};
 }
 
 /// Long windows on hosts with much coming and going: what ended is added up, but for elephants.
@@ -145,7 +240,7 @@ void FlowTable::forget() {
   std::erase_if(flows_, [&](const auto& entry) {
     if (!is_over(entry)) return false;
     const auto& [id, record] = entry;
-    ForgottenFlows& sum = forgotten_[{id.netns, id.ifindex, flow_direction(id.direction)}];
+    ForgottenFlows& sum = forgotten_[place_of(id)];
     ++sum.flows;
     sum.bytes += record.now.bytes - record.at_start.bytes;
     sum.packets += record.now.packets - record.at_start.packets;

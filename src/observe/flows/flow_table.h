@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -54,10 +56,39 @@ struct FlowRecord {
   bool sketched = false;    ///< from the sketch of those that found no room: a lower bound
 };
 
+/// Counters of a row of the kernel's table at some moment; `first_ns` tells whether it still has the same flow.
+struct FlowRowMark {
+  std::uint64_t first_ns = 0;  ///< 0: the row was not in use
+  std::uint64_t bytes = 0;
+  std::uint64_t packets = 0;
+  std::uint64_t extra_packets = 0;
+  std::uint64_t extra_bytes = 0;
+};
+
+/// Where a window began in a table that outlives its owner, and what was taken out of it since.
+struct FlowBaseline {
+  std::uint64_t round = 0;  ///< rows of this round and of those before have been taken out for good
+  std::vector<FlowRowMark> rows;
+  std::map<FlowPlace, weir_flow_overflow> overflows;
+  std::unordered_map<weir_flow_id, weir_flow_count, FlowIdHash, FlowIdEqual> sketched;
+  std::map<FlowPlace, ForgottenFlows> ended;
+  /// The rows that were in use.
+  [[nodiscard]] std::vector<std::uint32_t> marked() const;
+};
+
 class FlowTable {
  public:
   explicit FlowTable(const DataPlane& data_plane, const FlowRetirement& retirement = {})
       : data_plane_(&data_plane), retirement_(retirement) {}
+
+  /// Called with the number of a round, and with all that was taken out since the window began, before the rows of that
+  /// round are free for others.
+  using TakeOut = std::function<Result<void>(std::uint64_t round, const std::map<FlowPlace, ForgottenFlows>& ended)>;
+  /// From now on it is known where the window began, for whoever has the table next.
+  void remember_for_others(TakeOut take_out);
+  /// The window of the last owner goes on: to be called before the first refresh(), after remember_for_others().
+  void continue_from(FlowBaseline baseline);
+  [[nodiscard]] FlowBaseline baseline() const;
 
   /// Reads everything, and takes silent flows out of the kernel's table. `now`: CLOCK_MONOTONIC.
   Result<void> refresh(std::chrono::nanoseconds now);
@@ -79,7 +110,8 @@ class FlowTable {
   Result<void> read_flows();
   Result<void> read_overflows();
   Result<void> read_sketch();
-  void retire(std::chrono::nanoseconds now);
+  Result<void> retire(std::chrono::nanoseconds now);
+  void take_out(const weir_flow_row& row, std::uint32_t index);
   void forget();
 
   const DataPlane* data_plane_;
@@ -92,6 +124,12 @@ class FlowTable {
   std::map<FlowPlace, ForgottenFlows> forgotten_;
   std::uint64_t uncounted_ = 0;
   std::uint64_t events_lost_ = 0;
+
+  TakeOut take_out_;                ///< of a table that outlives this object; what follows is for that only
+  std::vector<FlowRowMark> seen_;   ///< as of the last refresh
+  std::vector<FlowRowMark> marks_;  ///< as of the beginning of the window
+  std::map<FlowPlace, ForgottenFlows> ended_;
+  std::optional<FlowBaseline> continued_;  ///< until the first refresh
 };
 
 }  // namespace weir::observe

@@ -5,6 +5,7 @@
 #include <deque>
 #include <set>
 
+#include "observe/flows/flow_journal.h"
 #include "observe/flows/flow_window.h"
 
 namespace weir::observe {
@@ -40,6 +41,8 @@ struct FlowWatch::Parts {
   model::HostConfig config;
   DeviceIndex devices;
   InterfaceCounts counters;
+  std::optional<FlowJournal> journal;  ///< of a pinned data plane
+  std::optional<PinNews> pin;
   std::optional<bpf::RingHandle> ring;
   std::deque<weir_flow_event> waiting;
   std::set<model::FlowKey> told;  ///< elephants whose promotion was told and whose end was not
@@ -58,6 +61,9 @@ struct FlowWatch::Parts {
   Result<void> open_ring();
   Result<void> refresh();
   Result<void> begin();
+  Result<void> begin_pinned();
+  Result<void> go_on(FlowHandover left);
+  Result<void> remember();
   void tell_waiting(const EventVisitor& visit);
   void tell_silent(const EventVisitor& visit);
 };
@@ -87,6 +93,41 @@ Result<void> FlowWatch::Parts::begin() {
   table.begin_window();
   began = refreshed;
   began_at = clock->realtime();
+  return remember();
+}
+
+/// For the next owner of a pinned data plane.
+Result<void> FlowWatch::Parts::remember() {
+  if (!journal) return {};
+  return journal->begin_window({.began = began, .began_at = began_at, .table = table.baseline(), .counters = counters});
+}
+
+Result<void> FlowWatch::Parts::begin_pinned() {
+  pin = data_plane.pin();
+  journal.emplace(pin->side_file, pin->id);
+  table.remember_for_others([this](std::uint64_t round, const auto& ended) { return journal->take_out(round, ended); });
+  if (!pin->taken_over()) return begin();
+  auto left = journal->read();
+  if (!left) return pass(std::move(left));
+  if (*left) return go_on(**std::move(left));
+  pin->lost = "it is not known where the last window began: this one begins now";
+  return begin();
+}
+
+/// What happened while nobody watched is told as if it happened now.
+Result<void> FlowWatch::Parts::go_on(FlowHandover left) {
+  table.continue_from(std::move(left.table));
+  counters = std::move(left.counters);
+  began = left.began;
+  began_at = left.began_at;
+  if (auto seen = ring->consume(); !seen) return pass(std::move(seen));
+  if (auto read = refresh(); !read) return read;
+  for (const auto& [id, record] : table.flows()) {
+    if (record.now.elephant != 0 && !record.sketched) told.insert(flow_key(id));
+  }
+  for (const weir_flow_event& event : waiting) {
+    if (event.what == WEIR_FLOW_PROMOTED) told.erase(flow_key(event.id));
+  }
   return {};
 }
 
@@ -137,12 +178,20 @@ Result<FlowWatch> FlowWatch::start(FlowRequest request, const Clock& clock) {
                                       .queues = false,
                                       .flows = request.flows,
                                       .elephants = request.elephants,
-                                      .btf_path = request.btf_path});
+                                      .btf_path = request.btf_path,
+                                      .pin_directory = request.pin_directory});
   if (!data_plane) return pass(std::move(data_plane));
   auto parts = std::make_unique<Parts>(std::move(request), clock, *std::move(data_plane), *std::move(config));
   if (auto opened = parts->open_ring(); !opened) return pass(std::move(opened));
-  if (auto begun = parts->begin(); !begun) return pass(std::move(begun));
+  auto begun = parts->data_plane.pin() ? parts->begin_pinned() : parts->begin();
+  if (!begun) return pass(std::move(begun));
+  // Not before it is known where the window began.
+  if (auto kept = parts->data_plane.keep(); !kept) return pass(std::move(kept));
   return FlowWatch(std::move(parts));
+}
+
+const std::optional<PinNews>& FlowWatch::pin() const {
+  return parts_->pin;
 }
 
 Result<void> FlowWatch::poll(std::chrono::milliseconds timeout, const EventVisitor& visit) {
@@ -176,6 +225,7 @@ Result<model::FlowWindow> FlowWatch::window() {
   state.table.begin_window();
   state.began = state.refreshed;
   state.began_at = state.clock->realtime();
+  if (auto remembered = state.remember(); !remembered) return pass(std::move(remembered));
   return window;
 }
 

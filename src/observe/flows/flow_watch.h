@@ -23,6 +23,8 @@ struct FlowRequest {
   model::ElephantPolicy elephants{};
   FlowRetirement retirement{};
   std::string btf_path;
+  /// Of DataPlane::Options; the window of the last owner goes on.
+  std::string pin_directory;
   /// Devices that may be named, of every namespace; called at the start and with each window.
   std::function<Result<model::HostConfig>()> read_config;
   /// The interfaces' own counters of these namespaces.
@@ -35,11 +37,15 @@ struct FlowRequest {
 
 class FlowWatch {
  public:
-  /// Errors as DataPlane::start(). `clock` must outlive the watch. The first window begins.
+  /// Errors as DataPlane::start(). `clock` must outlive the watch. The first window begins, or
+  /// that of the pinned data plane's last owner goes on.
   static Result<FlowWatch> start(FlowRequest request, const Clock& clock);
   FlowWatch(FlowWatch&&) noexcept;
   FlowWatch& operator=(FlowWatch&&) noexcept;
   ~FlowWatch();
+
+  /// How the data plane came to this watch; nothing when it is not pinned.
+  [[nodiscard]] const std::optional<PinNews>& pin() const;
 
   using EventVisitor = std::function<void(const model::FlowEvent& event, const model::DeviceRef& device)>;
   /// Waits for promotions and demotions, at most so long; returns as soon as there were some. To be called often:
