@@ -233,8 +233,8 @@ std::string render_paths_page(const model::PathTree& tree, const std::string& ti
       escaped(title), tree.packets(), tree.paths.size(), DurationHistogram::kErrorPct);
   if (tree.lost_steps != 0 || tree.cut_stops != 0) {
     page += fmt::format(
-        "<p>Not all is here: {} steps found no room to be counted, {} stops behind them are left "
-        "out.</p>\n",
+        "<p>Not all is here: {} steps found no room to be counted, or their events were lost; {} stops behind them "
+        "are left out.</p>\n",
         tree.lost_steps, tree.cut_stops);
   }
   page +=

@@ -14,7 +14,9 @@
 #include "export/pcapng.h"
 #include "export/perfetto.h"
 #include "observe/trace/journeys.h"
+#include "observe/trace/paths.h"
 #include "observe/trace/recording.h"
+#include "observe/trace/recount.h"
 
 namespace weir::cli {
 
@@ -35,8 +37,11 @@ struct ConvertOptions {
   TraceView view;
 };
 
+/// Given a journey and the records that it was made from; false: that was enough.
+using TakeJourney = std::function<bool(const observe::RawJourney& raw, const model::Journey& journey)>;
+
 /// Reads all journeys of a recording, in the order in which they are over, as the live trace does.
-Result<void> replay_journeys(observe::TraceReplay& replay, const std::function<bool(const model::Journey&)>& take) {
+Result<void> replay_journeys(observe::TraceReplay& replay, const TakeJourney& take) {
   observe::JourneyBuilder builder;
   std::optional<Error> broken;
   bool enough = false;
@@ -47,13 +52,17 @@ Result<void> replay_journeys(observe::TraceReplay& replay, const std::function<b
         broken = journey.error();
         return;
       }
-      if (!enough && !take(*journey)) enough = true;
+      replay.rules().add_to(*journey);
+      if (!enough && !take(raw, *journey)) enough = true;
     }
   };
   auto read = replay.read([&](std::span<const std::byte> record) {
     const auto head = observe::record_head(record);
     if (auto added = builder.add(record); !added) broken = added.error();
-    if (!broken && head) give(builder.take_finished(head->time_ns));
+    if (!broken && head) {
+      give(builder.take_finished(head->time_ns));
+      if (head->time_ns > observe::kRulesKeptNs) replay.rules().forget_before(head->time_ns - observe::kRulesKeptNs);
+    }
     return !broken && !enough;
   });
   if (!read) return read;
@@ -62,8 +71,16 @@ Result<void> replay_journeys(observe::TraceReplay& replay, const std::function<b
   return {};
 }
 
+using EventCounts = std::map<std::string, std::uint64_t>;  // by hook
+
+void count_events(EventCounts& events, const model::Journey& journey) {
+  for (const model::TraceEvent& event : journey.events) {
+    if (!event.nft) ++events[event.hook.name];  // rules are no firings of a hook
+  }
+}
+
 /// The books of the recording; of one that was not closed what was read of it.
-model::TraceSummary books_of(const observe::TraceReplay& replay, const std::map<std::string, std::uint64_t>& events) {
+model::TraceSummary books_of(const observe::TraceReplay& replay, const EventCounts& events) {
   if (replay.summary()) return *replay.summary();
   model::TraceSummary summary;
   for (const auto& [hook, count] : events) summary.hooks[hook] = {.seen = count, .emitted = count};
@@ -75,16 +92,65 @@ void tell_damages(const observe::TraceReplay& replay) {
   for (const std::string& damage : replay.damages()) fmt::print(stderr, "weir: {}\n", damage);
 }
 
+/// What stands beside packets is counted by neither --paths nor --watch, and in a live trace filtered.
+void add_beside(EventCounts& unwanted, const observe::Recount& recount, const observe::TraceNames& names) {
+  for (const auto& [hook, events] : recount.beside()) {
+    const auto name = names.hooks.find(hook);
+    unwanted[name == names.hooks.end() ? fmt::format("hook#{}", hook) : name->second] += events;
+  }
+}
+
+/// --paths and --watch: counted from the records of the journeys that are wanted.
+Result<Exit> show_counts(observe::TraceReplay& replay, const std::string& file, const TraceView& view) {
+  auto wanted = journey_condition(view);
+  if (!wanted) return pass(std::move(wanted));
+  auto mask = view.watch.empty() ? Result<std::uint32_t>(0U) : watch_mask(view.watch);
+  if (!mask) return pass(std::move(mask));
+  auto page = open_page(view);
+  if (!page) return pass(std::move(page));
+  observe::Recount recount(*mask);
+  EventCounts events;
+  EventCounts unwanted;
+  std::optional<Error> broken;
+  auto read = replay_journeys(replay, [&](const observe::RawJourney& raw, const model::Journey& journey) {
+    count_events(events, journey);
+    if (!recount.knows(raw.id) && !(*wanted)(journey)) {
+      count_events(unwanted, journey);
+    } else if (auto added = recount.add(raw); !added) {
+      broken = added.error();
+    }
+    return !broken;
+  });
+  if (!read) return pass(std::move(read));
+  if (broken) return std::unexpected(std::move(*broken));
+  add_beside(unwanted, recount, replay.names());
+  model::TraceSummary summary = books_of(replay, events);
+  move_to_filtered(summary, unwanted);
+  tell_damages(replay);
+  if (view.paths) {
+    const auto tree = observe::build_paths(recount.paths(), recount.lost_steps(), replay.names());
+    return show_paths(tree, std::move(summary), view, *page,
+                      fmt::format("weir show {} --paths{}{}", file, view.filter.empty() ? "" : ": ", view.filter));
+  }
+  if (recount.lost_steps() != 0) {
+    summary.notes.push_back(
+        fmt::format("{} events are missing: what changed there is not counted", recount.lost_steps()));
+  }
+  return show_changes(recount.changes(), replay.names(), summary, view);
+}
+
 Result<Exit> show(const ShowOptions& options) {
+  if (auto checked = check_view(options.view); !checked) return pass(std::move(checked));
   auto replay = observe::TraceReplay::open(options.file);
   if (!replay) return pass(std::move(replay));
   TraceView view = options.view;
   view.filter = fmt::format("{}", fmt::join(options.filter, " "));
+  if (view.paths || !view.watch.empty()) return show_counts(*replay, options.file, view);
   auto printer = JourneyPrinter::create(view, replay->info().wall_clock_offset, isatty(STDOUT_FILENO) == 1);
   if (!printer) return pass(std::move(printer));
-  std::map<std::string, std::uint64_t> events;
-  auto read = replay_journeys(*replay, [&](const model::Journey& journey) {
-    for (const model::TraceEvent& event : journey.events) ++events[event.hook.name];
+  EventCounts events;
+  auto read = replay_journeys(*replay, [&](const observe::RawJourney&, const model::Journey& journey) {
+    count_events(events, journey);
     printer->take(journey);
     return static_cast<bool>(std::cout);
   });
@@ -131,7 +197,7 @@ Result<Exit> convert(const ConvertOptions& options) {
   auto wanted = journey_condition(view);
   if (!wanted) return pass(std::move(wanted));
   std::vector<model::Journey> journeys;
-  auto read = replay_journeys(*replay, [&](const model::Journey& journey) {
+  auto read = replay_journeys(*replay, [&](const observe::RawJourney&, const model::Journey& journey) {
     if ((*wanted)(journey)) journeys.push_back(journey);
     return true;
   });

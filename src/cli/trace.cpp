@@ -81,8 +81,8 @@ Result<observe::TraceRequest> make_request(const TraceOptions& options) {
   if (!ring) return pass(std::move(ring));
   if (*ring < kSmallestRing) return fail(Errc::usage, fmt::format("--ring {}: 4k is the least", options.ring));
   request.ring_bytes = *ring;
-  if (!options.watch.empty()) {
-    auto mask = watch_mask(options.watch);
+  if (!options.view.watch.empty()) {
+    auto mask = watch_mask(options.view.watch);
     if (!mask) return pass(std::move(mask));
     request.watch_mask = *mask;
   }
@@ -119,25 +119,29 @@ Result<Exit> list_hooks() {
   return Exit::done;
 }
 
+/// Those that do not go together on a live host.
+Result<void> check_options(const TraceOptions& options) {
+  const TraceView& view = options.view;
+  if (auto checked = check_view(view); !checked) return checked;
+  const bool in_kernel = view.paths || !view.watch.empty();
+  if (!options.output.empty() && (in_kernel || view.latency)) {
+    return fail(Errc::usage, "-o records instead of showing: --paths, --watch and --latency do not go with it",
+                "give them to weir show FILE");
+  }
+  if (options.nft && in_kernel) {
+    return fail(Errc::usage, "--nft names rules in journeys: --paths and --watch show none");
+  }
+  if (in_kernel && (options.count != 0 || !view.where.empty() || !view.slower.empty())) {
+    return fail(Errc::usage,
+                "--paths and --watch count all packets in the kernel: --where, --slower and --count are for journeys",
+                "choose packets by a filter, --netns or --sample, or record and give them to weir show");
+  }
+  return {};
+}
+
 Result<Exit> trace(const TraceOptions& options) {
   if (options.list_hooks) return list_hooks();
-  if ((options.paths ? 1 : 0) + (options.watch.empty() ? 0 : 1) + (options.output.empty() ? 0 : 1) > 1) {
-    return fail(Errc::usage, "--paths, --watch and -o exclude each other");
-  }
-  if (options.nft && (options.paths || !options.watch.empty() || !options.output.empty())) {
-    return fail(Errc::usage, "--nft names rules in journeys that are shown: not with --paths, --watch or -o");
-  }
-  if (options.view.latency && (options.paths || !options.watch.empty() || !options.output.empty())) {
-    return fail(Errc::usage, "--latency is about journeys: it goes with none of --paths, --watch and -o",
-                "weir show FILE --latency is for what was recorded");
-  }
-  if (options.paths &&
-      (options.count != 0 || !options.view.where.empty() || !options.view.slower.empty() || !options.output.empty())) {
-    return fail(Errc::usage,
-                "--paths counts all packets in the kernel: --where, --slower, --count and -o are for journeys",
-                "choose packets by a filter, --netns or --sample");
-  }
-  if (!options.html.empty() && !options.paths) return fail(Errc::usage, "--html is the picture of --paths: give both");
+  if (auto checked = check_options(options); !checked) return pass(std::move(checked));
   auto request = make_request(options);
   if (!request) return pass(std::move(request));
   if (auto possible = require_data_plane(options.btf_path); !possible) return pass(std::move(possible));
@@ -147,8 +151,8 @@ Result<Exit> trace(const TraceOptions& options) {
     if (auto placed = choose_places(options, *config, *request); !placed) return pass(std::move(placed));
   }
   if (!options.output.empty()) return trace_recording(options, *request);
-  if (options.paths) return trace_paths(options, *std::move(request));
-  if (!options.watch.empty()) return trace_changes(options, *std::move(request));
+  if (options.view.paths) return trace_paths(options, *std::move(request));
+  if (!options.view.watch.empty()) return trace_changes(options, *std::move(request));
   return trace_journeys(options, *std::move(request));
 }
 
@@ -168,11 +172,24 @@ Result<std::size_t> parse_size(const std::string& text, const std::string& optio
   return *number * unit;
 }
 
+Result<void> check_view(const TraceView& view) {
+  if ((view.paths ? 1 : 0) + (view.watch.empty() ? 0 : 1) + (view.latency ? 1 : 0) > 1) {
+    return fail(Errc::usage, "--paths, --watch and --latency exclude each other");
+  }
+  if (!view.html.empty() && !view.paths) return fail(Errc::usage, "--html is the picture of --paths: give both");
+  return {};
+}
+
 void add_view_options(CLI::App& command, TraceView& view) {
   add_word_option(command, "--where", view.where, "Only journeys with an event for which this holds");
   add_word_option(command, "--slower", view.slower, "Only journeys that take longer (1ms)");
-  command.add_flag("--latency", view.latency,
-                   "How long packets take for each stretch of their way, instead of journeys");
+  add_word_option(command, "--watch", view.watch,
+                  "Instead of journeys, count changes of fields: "
+                  "queue_mapping,mark,hash,priority,len,gso_segs,vlan,dev,netns");
+  command.add_flag("--paths", view.paths, "Instead of journeys, count distinct paths, with the time of each stretch");
+  add_word_option(command, "--html", view.html, "With --paths: also a picture, as a page that stands on its own")
+      ->type_name("FILE");
+  command.add_flag("--latency", view.latency, "Instead of journeys, how long packets take for each stretch of the way");
   command.add_flag("-v,--verbose", view.verbose, "Every field that changed, sockets, sequence numbers");
   add_json_option(command, view.json);
 }
@@ -186,12 +203,6 @@ void add_trace(CLI::App& app, Program& program) {
   command->add_option("--probe", options->probes, "A hook; beside a profile one more (--list-hooks)")
       ->allow_extra_args(false);
   command->add_flag("--drops", options->drops, "Only where packets are dropped");
-  add_word_option(
-      *command, "--watch", options->watch,
-      "Count changes of fields in the kernel: queue_mapping,mark,hash,priority,len,gso_segs,vlan,dev,netns");
-  command->add_flag("--paths", options->paths, "Count distinct paths in the kernel, with the time of each stretch");
-  add_word_option(*command, "--html", options->html, "With --paths: also a picture, as a page that stands on its own")
-      ->type_name("FILE");
   command->add_flag("--stack", options->stack, "Stacks of the kernel");
   command->add_flag("--nft", options->nft,
                     "Name the nftables rules that packets meet: adds a table to the namespaces while it runs");

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,9 +15,11 @@
 #include "base/result.h"
 #include "cli/command.h"
 #include "model/device.h"
+#include "model/paths.h"
 #include "model/trace.h"
 #include "observe/trace/decode.h"
 #include "observe/trace/latency.h"
+#include "observe/trace/rules_met.h"
 #include "observe/trace/session.h"
 
 namespace weir::cli {
@@ -29,6 +32,9 @@ struct TraceView {
   bool json = false;
   bool verbose = false;
   bool latency = false;  ///< instead of journeys, how long their stretches take
+  bool paths = false;    ///< instead of journeys, the distinct ways that they are
+  std::string html;      ///< with paths: where the picture goes
+  std::string watch;     ///< instead of journeys, changes of these fields
 };
 
 struct TraceOptions {
@@ -36,9 +42,6 @@ struct TraceOptions {
   std::string profile;
   std::vector<std::string> probes;
   bool drops = false;
-  std::string watch;
-  bool paths = false;
-  std::string html;
   bool stack = false;
   bool nft = false;
   std::string output;
@@ -100,8 +103,25 @@ class JourneyPrinter {
 /// Whether a journey is wanted: --where, --slower and the filter of what was recorded.
 Result<std::function<bool(const model::Journey&)>> journey_condition(const TraceView& view);
 
-/// --where, --slower, -v and --json.
+/// --where, --slower, --paths, --html, --watch, --latency, -v and --json.
 void add_view_options(CLI::App& command, TraceView& view);
+
+/// Errc::usage for those of them that do not go together.
+Result<void> check_view(const TraceView& view);
+
+/// The file of --html, opened before there is anything to write: one that cannot be written is told at once.
+Result<std::ofstream> open_page(const TraceView& view);
+
+/// What --paths ends with: text or JSON, and the picture. Puts the numbers of journeys into the books.
+Result<Exit> show_paths(const model::PathTree& tree, model::TraceSummary summary, const TraceView& view,
+                        std::ofstream& page, const std::string& title);
+
+/// What --watch ends with.
+Exit show_changes(const std::vector<observe::WatchedChange>& changes, const observe::TraceNames& names,
+                  const model::TraceSummary& summary, const TraceView& view);
+
+/// Events of unwanted journeys are filtered ones. `unwanted`: by name of the hook.
+void move_to_filtered(model::TraceSummary& summary, const std::map<std::string, std::uint64_t>& unwanted);
 
 /// "16M", "256k", "4096".
 Result<std::size_t> parse_size(const std::string& text, const std::string& option);
@@ -119,6 +139,9 @@ Result<void> run_session(observe::TraceSession& session, std::optional<std::chro
 
 /// Names instead of numbers, and the sums.
 Result<model::TraceSummary> summary_of(const observe::TraceSession& session, std::chrono::nanoseconds duration);
+
+/// Says so where rules that packets met were lost.
+void note_overruns(const observe::RulesMet& rules, model::TraceSummary& summary);
 
 /// Fields of --watch as a mask; Errc::usage with the nearest names.
 Result<std::uint32_t> watch_mask(const std::string& fields);

@@ -25,8 +25,6 @@ namespace {
 constexpr std::chrono::milliseconds kLookEvery{50};
 /// Reading the configuration of all namespaces again because of one unknown device costs; not more often than this.
 constexpr std::chrono::seconds kAskAgainAfter{1};
-/// Journeys are over some seconds after their last event; what nftables said of them is kept a little longer.
-constexpr std::uint64_t kRulesKept = 8'000'000'000;
 
 class HostNames final : public LiveNames {
  public:
@@ -118,6 +116,11 @@ Result<void> run_session(observe::TraceSession& session, std::optional<std::chro
   }
 }
 
+void note_overruns(const observe::RulesMet& rules, model::TraceSummary& summary) {
+  if (rules.overruns() == 0) return;
+  summary.notes.emplace_back("nftables told more than could be read: rules are missing in some journeys");
+}
+
 Result<model::TraceSummary> summary_of(const observe::TraceSession& session, std::chrono::nanoseconds duration) {
   auto accounts = session.accounts();
   if (!accounts) return pass(std::move(accounts));
@@ -148,6 +151,7 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
   auto session = observe::TraceSession::start(request);
   if (!session) return pass(std::move(session));
   const std::uint64_t begin = monotonic_ns();
+  observe::RulesHeard heard;
   std::optional<observe::RulesMet> rules;
   if (options.nft) {
     auto started = observe::RulesMet::start(request.nf_namespaces, {});
@@ -166,12 +170,16 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
         ++broken;
         continue;
       }
-      if (rules) rules->add_to(*journey);
+      heard.add_to(*journey);
       printer->take(*journey);
     }
   };
   const auto read_rules = [&] {
-    if (rules && !rules->read()) ++broken;
+    if (!rules) return;
+    if (!rules->read(
+            [&](std::uint64_t netns, const observe::NftTraceMessage& message) { heard.add(netns, message); })) {
+      ++broken;
+    }
   };
   const auto visit = [&](std::span<const std::byte> record) {
     (*live)->notice(record);
@@ -180,7 +188,7 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
   const auto enough = [&] {
     read_rules();
     show(builder.take_finished(monotonic_ns()));
-    if (rules) rules->forget_before(monotonic_ns() - kRulesKept);
+    heard.forget_before(monotonic_ns() - observe::kRulesKeptNs);
     return (options.count != 0 && printer->shown() >= options.count) || !std::cout;
   };
   if (auto ran = run_session(*session, *duration, visit, enough); !ran) return pass(std::move(ran));
@@ -188,9 +196,7 @@ Result<Exit> trace_journeys(const TraceOptions& options, observe::TraceRequest r
   show(builder.take_all());
   auto summary = summary_of(*session, std::chrono::nanoseconds(monotonic_ns() - begin));
   if (!summary) return pass(std::move(summary));
-  if (rules && rules->overruns() != 0) {
-    summary->notes.push_back("nftables told more than could be read: rules are missing in some journeys");
-  }
+  if (rules) note_overruns(*rules, *summary);
   if (broken != 0) summary->notes.push_back(fmt::format("{} records could not be read", broken));
   printer->finish(printer->summary(*std::move(summary)));
   return Exit::done;

@@ -1,4 +1,4 @@
-// weir trace --paths: the distinct ways that packets take, counted in the kernel.
+// --paths: the distinct ways that packets take, counted in the kernel or from a recording.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -21,15 +21,6 @@ namespace weir::cli {
 
 namespace {
 
-/// Opened before the trace begins: a path that cannot be written is told at once.
-Result<std::ofstream> open_page(const std::string& path) {
-  std::ofstream file;
-  if (path.empty()) return file;
-  file.open(path, std::ios::trunc);
-  if (!file) return fail(Errc::failed, fmt::format("--html {}: {}", path, std::strerror(errno)));
-  return file;
-}
-
 std::string page_title(const TraceOptions& options, const observe::TraceRequest& request) {
   const std::string what = request.filter.empty() ? std::string("all packets") : request.filter;
   return fmt::format("weir trace --paths: {}{}", what, options.netns.empty() ? "" : " from " + options.netns);
@@ -44,21 +35,48 @@ void leave_out_what_is_beside(observe::HookChoice& hooks) {
   });
 }
 
-Result<void> write_page(std::ofstream& file, const model::PathTree& tree, const TraceOptions& options,
-                        const observe::TraceRequest& request) {
-  file << render_paths_page(tree, page_title(options, request));
+Result<void> write_page(std::ofstream& file, const model::PathTree& tree, const TraceView& view,
+                        const std::string& title) {
+  file << render_paths_page(tree, title);
   file.close();
-  if (!file) return fail(Errc::failed, fmt::format("--html {}: it could not be written", options.html));
-  if (!options.view.json) fmt::print(stderr, "the picture is in {}\n", printable(options.html));
+  if (!file) return fail(Errc::failed, fmt::format("--html {}: it could not be written", view.html));
+  if (!view.json) fmt::print(stderr, "the picture is in {}\n", printable(view.html));
   return {};
 }
 
 }  // namespace
 
+Result<std::ofstream> open_page(const TraceView& view) {
+  std::ofstream file;
+  if (view.html.empty()) return file;
+  file.open(view.html, std::ios::trunc);
+  if (!file) return fail(Errc::failed, fmt::format("--html {}: {}", view.html, std::strerror(errno)));
+  return file;
+}
+
+Result<Exit> show_paths(const model::PathTree& tree, model::TraceSummary summary, const TraceView& view,
+                        std::ofstream& page, const std::string& title) {
+  summary.journeys = tree.packets();
+  summary.journeys_complete = 0;
+  for (const model::PacketPath& path : tree.paths) {
+    summary.journeys_complete += path.end == model::JourneyEnd::unknown ? 0 : path.packets;
+  }
+  if (view.json) {
+    std::cout << model::to_text(model::to_json(tree, summary)) << '\n';
+  } else {
+    std::cout << render_paths(tree, {.verbose = view.verbose, .color = isatty(STDOUT_FILENO) == 1}) << '\n'
+              << render_summary(summary, view.verbose);
+  }
+  if (!view.html.empty()) {
+    if (auto written = write_page(page, tree, view, title); !written) return pass(std::move(written));
+  }
+  return Exit::done;
+}
+
 Result<Exit> trace_paths(const TraceOptions& options, observe::TraceRequest request) {
   const auto duration = trace_duration(options);
   if (!duration) return std::unexpected(duration.error());
-  auto page = open_page(options.html);
+  auto page = open_page(options.view);
   if (!page) return pass(std::move(page));
   auto live = LiveNames::open(options.btf_path);
   if (!live) return pass(std::move(live));
@@ -68,9 +86,7 @@ Result<Exit> trace_paths(const TraceOptions& options, observe::TraceRequest requ
   const auto begin = std::chrono::steady_clock::now();
   auto session = observe::TraceSession::start(request);
   if (!session) return pass(std::move(session));
-  if (!options.view.json) {
-    fmt::print(stderr, "counting paths at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
-  }
+  fmt::print(stderr, "counting paths at {} hooks{}\n", session->hooks().size(), *duration ? "" : ", Ctrl-C ends it");
   const auto nothing = [](std::span<const std::byte>) {};
   if (auto ran = run_session(*session, *duration, nothing, [] { return false; }); !ran) return pass(std::move(ran));
   auto summary = summary_of(*session, std::chrono::steady_clock::now() - begin);
@@ -78,20 +94,7 @@ Result<Exit> trace_paths(const TraceOptions& options, observe::TraceRequest requ
   const auto places = session->paths();
   if (!places) return std::unexpected(places.error());
   const auto tree = observe::build_paths(*places, session->aggregates_lost().second, (*live)->names(session->hooks()));
-  summary->journeys = tree.packets();
-  for (const model::PacketPath& path : tree.paths) {
-    summary->journeys_complete += path.end == model::JourneyEnd::unknown ? 0 : path.packets;
-  }
-  if (options.view.json) {
-    std::cout << model::to_text(model::to_json(tree, *summary)) << '\n';
-  } else {
-    std::cout << render_paths(tree, {.verbose = options.view.verbose, .color = isatty(STDOUT_FILENO) == 1}) << '\n'
-              << render_summary(*summary, options.view.verbose);
-  }
-  if (!options.html.empty()) {
-    if (auto written = write_page(*page, tree, options, request); !written) return pass(std::move(written));
-  }
-  return Exit::done;
+  return show_paths(tree, *std::move(summary), options.view, *page, page_title(options, request));
 }
 
 }  // namespace weir::cli

@@ -117,12 +117,16 @@ void JourneyPrinter::take(const model::Journey& journey) {
   }
 }
 
-model::TraceSummary JourneyPrinter::summary(model::TraceSummary from_kernel) const {
-  for (const auto& [name, events] : unwanted_) {
-    model::HookAccount& account = from_kernel.hooks[name];
+void move_to_filtered(model::TraceSummary& summary, const std::map<std::string, std::uint64_t>& unwanted) {
+  for (const auto& [name, events] : unwanted) {
+    model::HookAccount& account = summary.hooks[name];
     account.emitted -= std::min(account.emitted, events);
     account.filtered += events;
   }
+}
+
+model::TraceSummary JourneyPrinter::summary(model::TraceSummary from_kernel) const {
+  move_to_filtered(from_kernel, unwanted_);
   from_kernel.journeys = shown_;
   from_kernel.journeys_complete = complete_;
   return from_kernel;

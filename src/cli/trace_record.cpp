@@ -3,6 +3,7 @@
 
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/render_trace.h"
 #include "cli/session.h"
@@ -61,6 +62,12 @@ Result<Exit> trace_recording(const TraceOptions& options, const observe::TraceRe
   const auto begin = std::chrono::steady_clock::now();
   auto session = observe::TraceSession::start(request);
   if (!session) return pass(std::move(session));
+  std::optional<observe::RulesMet> rules;
+  if (options.nft) {
+    auto started = observe::RulesMet::start(request.nf_namespaces, {});
+    if (!started) return pass(std::move(started), "--nft");
+    rules.emplace(*std::move(started));
+  }
   const observe::TraceNames names = (*live)->names(session->hooks());
   const observe::RecordingInfo info{.host = (*live)->config().hostname,
                                     .kernel = (*live)->config().kernel,
@@ -72,11 +79,28 @@ Result<Exit> trace_recording(const TraceOptions& options, const observe::TraceRe
   fmt::print(stderr, "tracing at {} hooks into {}{}\n", session->hooks().size(), options.output,
              *duration ? "" : ", Ctrl-C ends it");
   std::optional<Error> broken;
+  const auto keep = [&](const Result<void>& done) {
+    if (!done && !broken) broken = done.error();
+  };
+  const auto read_rules = [&] {
+    if (!rules || broken) return;
+    keep(rules->read([&](std::uint64_t netns, const observe::NftTraceMessage& message) {
+      if (!broken) keep(recorder->add_rule(netns, message));
+    }));
+  };
+  std::uint64_t rules_read_ns = 0;
   const auto visit = [&](std::span<const std::byte> record) {
     if (broken) return;
-    if (auto added = recorder->add(record); !added) broken = added.error();
+    // While the ring is never empty the loop does not come round: then it is the events that say how late it is.
+    const auto head = observe::record_head(record);
+    if (rules && head && head->time_ns > rules_read_ns + observe::kRulesLateNs) {
+      rules_read_ns = head->time_ns;
+      read_rules();
+    }
+    if (!broken) keep(recorder->add(record));
   };
   const auto enough = [&] {
+    read_rules();
     if (!broken) {
       const auto now = std::chrono::steady_clock::now().time_since_epoch();
       if (auto flushed = recorder->flush_if_due(now); !flushed) broken = flushed.error();
@@ -84,8 +108,10 @@ Result<Exit> trace_recording(const TraceOptions& options, const observe::TraceRe
     return broken.has_value();
   };
   if (auto ran = run_session(*session, *duration, visit, enough); !ran) return pass(std::move(ran));
+  read_rules();
   auto summary = summary_of(*session, std::chrono::steady_clock::now() - begin);
   if (!summary) return pass(std::move(summary));
+  if (rules) note_overruns(*rules, *summary);
   if (broken) return std::unexpected(std::move(*broken));
   if (auto closed = recorder->close(*summary); !closed) return pass(std::move(closed));
   tell_recorded(options, recorder->progress(), *summary);

@@ -1,4 +1,4 @@
-// weir trace --watch: between which two hooks fields of packets change, counted in the kernel.
+// --watch: between which two hooks fields of packets change, counted in the kernel or from a recording.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -56,7 +56,7 @@ std::vector<NamedChange> name_changes(const std::vector<observe::WatchedChange>&
   return named;
 }
 
-void print_text(const std::vector<NamedChange>& changes, const model::TraceSummary& summary) {
+void print_text(const std::vector<NamedChange>& changes, const model::TraceSummary& summary, bool verbose) {
   if (changes.empty()) std::cout << "none of these fields changed\n";
   std::size_t from_width = 4;
   std::size_t to_width = 2;
@@ -80,7 +80,7 @@ void print_text(const std::vector<NamedChange>& changes, const model::TraceSumma
                              value(change.before), value(change.after), place(change.from, change.from_hook),
                              from_width, place(change.to, change.to_hook));
   }
-  std::cout << '\n' << render_summary(summary, false);
+  std::cout << '\n' << render_summary(summary, verbose);
 }
 
 nlohmann::ordered_json point_json(const model::DeviceRef& device, const std::string& hook) {
@@ -117,6 +117,16 @@ Result<std::uint32_t> watch_mask(const std::string& fields) {
   return mask;
 }
 
+Exit show_changes(const std::vector<observe::WatchedChange>& changes, const observe::TraceNames& names,
+                  const model::TraceSummary& summary, const TraceView& view) {
+  const auto named = name_changes(changes, names);
+  if (view.json)
+    print_json(named, summary);
+  else
+    print_text(named, summary, view.verbose);
+  return Exit::done;
+}
+
 Result<Exit> trace_changes(const TraceOptions& options, observe::TraceRequest request) {
   const auto duration = trace_duration(options);
   if (!duration) return std::unexpected(duration.error());
@@ -136,12 +146,7 @@ Result<Exit> trace_changes(const TraceOptions& options, observe::TraceRequest re
   }
   const auto changes = session->changes();
   if (!changes) return std::unexpected(changes.error());
-  const auto named = name_changes(*changes, (*live)->names(session->hooks()));
-  if (options.view.json)
-    print_json(named, *summary);
-  else
-    print_text(named, *summary);
-  return Exit::done;
+  return show_changes(*changes, (*live)->names(session->hooks()), *summary, options.view);
 }
 
 }  // namespace weir::cli

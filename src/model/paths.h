@@ -48,9 +48,9 @@ struct PathTree {
   std::vector<std::size_t> roots;  ///< most packets first
   std::vector<PacketPath> paths;   ///< most packets first
   std::vector<CopyStop> copies;    ///< most packets first
-  std::uint64_t cut_stops = 0;     ///< stops that are left out because one before them found no room to be counted
+  std::uint64_t cut_stops = 0;     ///< stops that are left out because one before them is not known
   std::uint64_t cut_packets = 0;   ///< packets at the first of those
-  std::uint64_t lost_steps = 0;    ///< times that a stop found no room to be counted
+  std::uint64_t lost_steps = 0;    ///< times that a stop found no room to be counted, or its event was lost
   /// Packets on all ways.
   [[nodiscard]] std::uint64_t packets() const;
   /// Mean time from the beginning to the end of a path: the sum of its stretches' means.

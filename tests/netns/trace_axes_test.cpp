@@ -58,10 +58,11 @@ class TraceAxes : public ::testing::Test {
   std::optional<TrafficLab> lab_;
 };
 
-/// Merging at the receivers and cutting by the kernel, each on or off.
+/// Merging at the receivers, cutting by the driver, and packets that the kernel cuts late: each on or off.
 struct Offloads {
   bool gro;
   bool tso;
+  bool gso;
 };
 
 class TraceOffloads : public TraceAxes, public ::testing::WithParamInterface<Offloads> {
@@ -71,8 +72,9 @@ class TraceOffloads : public TraceAxes, public ::testing::WithParamInterface<Off
     up("nat");
     const char* gro = GetParam().gro ? "on" : "off";
     const char* tso = GetParam().tso ? "on" : "off";
+    const char* gso = GetParam().gso ? "on" : "off";
     for (const auto& [role, dev] : {std::pair{"pod", "eth0"}, {"host", "pv0"}, {"host", "nic0"}, {"server", "eth0"}}) {
-      const Outcome set = in(role, {"ethtool", "-K", dev, "gro", gro, "tso", tso});
+      const Outcome set = in(role, {"ethtool", "-K", dev, "gro", gro, "tso", tso, "gso", gso});
       ASSERT_EQ(set.code, 0) << set.err;
     }
   }
@@ -148,11 +150,13 @@ TEST_P(TraceOffloads, EverySegmentHasOneJourneyThatIsOnlyItsOwn) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Offloads, TraceOffloads,
-                         ::testing::Values(Offloads{false, false}, Offloads{false, true}, Offloads{true, false},
-                                           Offloads{true, true}),
+                         ::testing::Values(Offloads{false, false, true}, Offloads{false, true, true},
+                                           Offloads{true, false, true}, Offloads{true, true, true},
+                                           Offloads{false, false, false}, Offloads{false, true, false},
+                                           Offloads{true, false, false}, Offloads{true, true, false}),
                          [](const auto& param) {
                            return std::string(param.param.gro ? "gro" : "nogro") +
-                                  (param.param.tso ? "_tso" : "_notso");
+                                  (param.param.tso ? "_tso" : "_notso") + (param.param.gso ? "_gso" : "_nogso");
                          });
 
 /// Sends UDP datagrams whose frames have these tags, outermost first, from a device to a MAC.

@@ -9,6 +9,7 @@
 
 #include "observe/trace/nft/join.h"
 #include "observe/trace/nft/message.h"
+#include "observe/trace/nft/stored.h"
 #include "observe/trace/nft/switch.h"
 #include "support/netlink_wire.h"
 
@@ -320,6 +321,33 @@ TEST(NftTracePlan, RefusesWrongOptions) {
     ASSERT_FALSE(plan);
     EXPECT_EQ(plan.error().code, Errc::usage);
   }
+}
+
+TEST(NftStored, ComesBackAsItWasAndIsRefusedWhenTorn) {
+  NftTraceMessage message;
+  message.id = 7;
+  message.time_ns = 123'456'789'012;
+  message.nfproto = NFPROTO_IPV6;
+  message.mark = 0x2a;
+  message.verdict = {"inet", "filter", std::string(255, 'c'), 41, "rule", "jump " + std::string(255, 'd')};
+  message.has_packet = true;
+  message.packet = {as_bytes(std::string(14, 'l')), as_bytes(std::string(40, 'n')), {}, 3, 0};
+  auto stored = observe::store_nft_trace(99, message);
+  const auto read = observe::read_stored_nft_trace(stored);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->netns, 99U);
+  EXPECT_EQ(read->message.id, message.id);
+  EXPECT_EQ(read->message.time_ns, message.time_ns);
+  EXPECT_EQ(read->message.nfproto, message.nfproto);
+  EXPECT_EQ(read->message.mark, message.mark);
+  EXPECT_TRUE(read->message.has_packet);
+  EXPECT_EQ(read->message.packet, message.packet);
+  EXPECT_EQ(read->message.verdict, message.verdict);
+  for (std::size_t size = 0; size < stored.size(); ++size) {
+    EXPECT_FALSE(observe::read_stored_nft_trace(std::span(stored).first(size))) << size;
+  }
+  stored.resize(stored.size() + 8);
+  EXPECT_TRUE(observe::read_stored_nft_trace(stored)) << "what a later version adds";
 }
 
 }  // namespace

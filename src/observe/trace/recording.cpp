@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "model/trace_json.h"
+#include "observe/trace/nft/stored.h"
 #include "observe/trace/record/reader.h"
 
 namespace weir::observe {
@@ -22,7 +23,8 @@ enum class RecordType : std::uint16_t {
   symbol = 4,
   reason = 5,
   summary = 6,
-  workload = 7
+  workload = 7,
+  rule = 8
 };
 
 std::span<const std::byte> bytes_of(const std::string& text) {
@@ -116,6 +118,10 @@ Result<void> TraceRecorder::add(std::span<const std::byte> record) {
   return writer_.append(number_of(RecordType::event), record);
 }
 
+Result<void> TraceRecorder::add_rule(std::uint64_t netns, const NftTraceMessage& message) {
+  return writer_.append(number_of(RecordType::rule), store_nft_trace(netns, message));
+}
+
 Result<void> TraceRecorder::close(const model::TraceSummary& summary) {
   nlohmann::ordered_json document{{"duration_ns", summary.duration_ns}};
   for (const auto& [name, account] : summary.hooks) document["hooks"][name] = model::to_json(account);
@@ -136,6 +142,7 @@ struct TraceReplay::State {
   std::map<std::uint32_t, std::string> reasons;
   std::map<std::pair<std::uint64_t, std::uint64_t>, model::WorkloadRef> workloads;
   TraceNames names;
+  RulesHeard rules;
   std::optional<model::TraceSummary> summary;
   std::vector<std::string> damages;
 
@@ -219,6 +226,7 @@ Result<void> TraceReplay::State::take_names(RecordType type, std::span<const std
         take_summary(document);
         break;
       case RecordType::event:
+      case RecordType::rule:
         break;
     }
   } catch (const nlohmann::json::type_error&) {
@@ -245,6 +253,13 @@ Result<std::optional<Record>> TraceReplay::State::next() {
     }
     const auto type = static_cast<RecordType>((*record)->type);
     if (type == RecordType::event) return record;
+    if (type == RecordType::rule) {
+      auto heard = read_stored_nft_trace((*record)->bytes);
+      if (!heard) return pass(std::move(heard), files[next_file - 1]);
+      rules.add(heard->netns, std::move(heard->message));
+      continue;
+    }
+    if (type < RecordType::info || type > RecordType::rule) continue;  // of a later Weir
     if (auto taken = take_names(type, (*record)->bytes); !taken) return pass(std::move(taken));
   }
 }
@@ -305,6 +320,9 @@ Result<void> TraceReplay::read(const std::function<bool(std::span<const std::byt
   }
 }
 
+RulesHeard& TraceReplay::rules() {
+  return state_->rules;
+}
 const std::optional<model::TraceSummary>& TraceReplay::summary() const {
   return state_->summary;
 }

@@ -17,8 +17,13 @@
 #include "model/trace.h"
 #include "observe/trace/decode.h"
 #include "observe/trace/record/writer.h"
+#include "observe/trace/rules_met.h"
 
 namespace weir::observe {
+
+/// How much later than an event the rules that its packet met there may stand in a recording, by the times of events:
+/// much less than what JourneyLimits has a journey wait for what may follow.
+inline constexpr std::uint64_t kRulesLateNs = 20'000'000;
 
 /// What a recording says of itself.
 struct RecordingInfo {
@@ -38,6 +43,9 @@ class TraceRecorder {
 
   /// One record of the kernel. A record that cannot be read is an error and is not written.
   Result<void> add(std::span<const std::byte> record);
+  /// A rule that a packet met in this namespace. Such records must come before those of events that are more than
+  /// kRulesLateNs younger than the event they belong to.
+  Result<void> add_rule(std::uint64_t netns, const NftTraceMessage& message);
   Result<void> flush_if_due(std::chrono::nanoseconds now) { return writer_.flush_if_due(now); }
   /// Writes the books and closes. To be called at the end of a trace; without it a reader knows no books.
   Result<void> close(const model::TraceSummary& summary);
@@ -77,6 +85,8 @@ class TraceReplay {
   [[nodiscard]] const TraceNames& names() const;
   /// Calls `visit` for each record of the kernel, in order, until it returns false.
   Result<void> read(const std::function<bool(std::span<const std::byte>)>& visit);
+  /// The rules that packets met, as far as the recording has been read.
+  [[nodiscard]] RulesHeard& rules();
   /// The books, if the recording was closed.
   [[nodiscard]] const std::optional<model::TraceSummary>& summary() const;
   /// What could not be read, for people.

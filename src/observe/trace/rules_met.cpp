@@ -85,6 +85,20 @@ void add_rules(model::Journey& journey, std::uint64_t netns, const std::deque<Nf
   }
 }
 
+void RulesHeard::add(std::uint64_t netns, NftTraceMessage message) {
+  messages_[netns].push_back(std::move(message));
+}
+
+void RulesHeard::add_to(model::Journey& journey) const {
+  for (const auto& [netns, messages] : messages_) add_rules(journey, netns, messages);
+}
+
+void RulesHeard::forget_before(std::uint64_t time_ns) {
+  for (auto& [netns, messages] : messages_) {
+    while (!messages.empty() && messages.front().time_ns < time_ns) messages.pop_front();
+  }
+}
+
 Result<RulesMet> RulesMet::start(const std::vector<model::NetnsRef>& namespaces, const NftTraceOptions& options) {
   RulesMet rules;
   for (const model::NetnsRef& ref : namespaces) {
@@ -96,27 +110,17 @@ Result<RulesMet> RulesMet::start(const std::vector<model::NetnsRef>& namespaces,
     if (!reader) return pass(std::move(reader), ref.name);
     auto switched = NftTraceSwitch::on(*ns, options);
     if (!switched) return pass(std::move(switched), ref.name);
-    rules.places_.push_back({ref.id, *std::move(reader), *std::move(switched), {}});
+    rules.places_.push_back({ref.id, *std::move(reader), *std::move(switched)});
   }
   return rules;
 }
 
-Result<void> RulesMet::read() {
+Result<void> RulesMet::read(const Visitor& visit) {
   for (Place& place : places_) {
-    auto taken = place.reader.read([&](const NftTraceMessage& message) { place.messages.push_back(message); });
+    auto taken = place.reader.read([&](const NftTraceMessage& message) { visit(place.netns, message); });
     if (!taken) return pass(std::move(taken));
   }
   return {};
-}
-
-void RulesMet::add_to(model::Journey& journey) const {
-  for (const Place& place : places_) add_rules(journey, place.netns, place.messages);
-}
-
-void RulesMet::forget_before(std::uint64_t time_ns) {
-  for (Place& place : places_) {
-    while (!place.messages.empty() && place.messages.front().time_ns < time_ns) place.messages.pop_front();
-  }
 }
 
 std::uint64_t RulesMet::overruns() const {
