@@ -88,6 +88,57 @@ Result<void> connect_namespaces(const netns::Netns& sender, const netns::Netns& 
             "route add default via 10.0.1.1\n");
 }
 
+/// 256 flows in turn to this address, host order.
+Result<void> send_datagrams(int socket, std::uint32_t address, std::uint64_t packets) {
+  std::array<std::byte, kPayloadBytes> payload{};
+  iovec data{payload.data(), payload.size()};
+  std::array<sockaddr_in, kFlows> to{};
+  std::array<mmsghdr, kFlows> messages{};
+  for (std::size_t flow = 0; flow < kFlows; ++flow) {
+    to[flow].sin_family = AF_INET;
+    to[flow].sin_port = htons(static_cast<std::uint16_t>(kFirstPort + flow));
+    to[flow].sin_addr.s_addr = htonl(address);
+    messages[flow].msg_hdr.msg_name = &to[flow];
+    messages[flow].msg_hdr.msg_namelen = sizeof to[flow];
+    messages[flow].msg_hdr.msg_iov = &data;
+    messages[flow].msg_hdr.msg_iovlen = 1;
+  }
+  std::size_t flow = 0;
+  while (packets > 0) {
+    const auto batch = static_cast<unsigned>(std::min<std::uint64_t>({kBatch, packets, kFlows - flow}));
+    const int sent = ::sendmmsg(socket, &messages[flow], batch, 0);
+    if (sent < 0 && errno == EINTR) return {};
+    if (sent <= 0) return fail_errno(errno, "cannot send");
+    packets -= static_cast<std::uint64_t>(sent);
+    flow = (flow + static_cast<std::size_t>(sent)) % kFlows;
+  }
+  return {};
+}
+
+/// What a device has received and sent.
+struct DevicePackets {
+  std::uint64_t received = 0;
+  std::uint64_t sent = 0;
+};
+
+Result<DevicePackets> packets_of(const netns::Netns& ns, const std::string& device) {
+  DevicePackets packets;
+  auto done = netns::run_in(ns, [&]() -> Result<void> {
+    std::ifstream devices("/proc/thread-self/net/dev");
+    std::string word;
+    std::uint64_t skipped = 0;
+    while (devices >> word) {
+      if (word != device + ":") continue;
+      devices >> skipped >> packets.received;
+      for (int column = 0; column < 7; ++column) devices >> skipped;  // six more of what was received, bytes sent
+      if (devices >> packets.sent) return {};
+    }
+    return fail(Errc::failed, device + " is gone");
+  });
+  if (!done) return pass(std::move(done));
+  return packets;
+}
+
 }  // namespace
 
 Result<ForwardNetwork> ForwardNetwork::build() {
@@ -107,44 +158,45 @@ Result<ForwardNetwork> ForwardNetwork::build() {
 }
 
 Result<void> ForwardNetwork::send(std::uint64_t packets) const {
-  std::array<std::byte, kPayloadBytes> payload{};
-  iovec data{payload.data(), payload.size()};
-  std::array<sockaddr_in, kFlows> to{};
-  std::array<mmsghdr, kFlows> messages{};
-  for (std::size_t flow = 0; flow < kFlows; ++flow) {
-    to[flow].sin_family = AF_INET;
-    to[flow].sin_port = htons(static_cast<std::uint16_t>(kFirstPort + flow));
-    to[flow].sin_addr.s_addr = htonl(0x0A000202);
-    messages[flow].msg_hdr.msg_name = &to[flow];
-    messages[flow].msg_hdr.msg_namelen = sizeof to[flow];
-    messages[flow].msg_hdr.msg_iov = &data;
-    messages[flow].msg_hdr.msg_iovlen = 1;
-  }
-  std::size_t flow = 0;
-  while (packets > 0) {
-    const auto batch = static_cast<unsigned>(std::min<std::uint64_t>({kBatch, packets, kFlows - flow}));
-    const int sent = ::sendmmsg(socket_.get(), &messages[flow], batch, 0);
-    if (sent < 0 && errno == EINTR) return {};
-    if (sent <= 0) return fail_errno(errno, "cannot send");
-    packets -= static_cast<std::uint64_t>(sent);
-    flow = (flow + static_cast<std::size_t>(sent)) % kFlows;
-  }
-  return {};
+  return send_datagrams(socket_.get(), 0x0A000202, packets);
 }
 
 Result<std::uint64_t> ForwardNetwork::arrived() const {
-  std::uint64_t packets = 0;
-  auto done = netns::run_in(sink_, [&packets]() -> Result<void> {
-    std::ifstream devices("/proc/thread-self/net/dev");
-    std::string word;
-    std::uint64_t bytes = 0;
-    while (devices >> word) {
-      if (word == "k0:" && devices >> bytes >> packets) return {};
-    }
-    return fail(Errc::failed, "the sink's device is gone");
-  });
+  const auto packets = packets_of(sink_, "k0");
+  if (!packets) return std::unexpected(packets.error());
+  return packets->received;
+}
+
+Result<PairNetwork> PairNetwork::build() {
+  auto sender = nameless_namespace();
+  if (!sender) return pass(std::move(sender));
+  auto sink = nameless_namespace();
+  if (!sink) return pass(std::move(sink));
+  for (const auto* ns : {&*sender, &*sink}) {
+    if (auto done = set_sysctls(*ns, false); !done) return pass(std::move(done));
+  }
+  auto done = ip(*sender, fmt::format("link add s0 type veth peer name k0 netns /proc/{}/fd/{}\n"
+                                      "addr add 10.0.3.1/24 dev s0\nlink set s0 up\n"
+                                      // Not the sink's address: its ip_rcv() drops the packet as somebody else's.
+                                      "neigh add {} lladdr 02:00:00:00:00:99 dev s0 nud permanent\n",
+                                      ::getpid(), sink->fd(), kDestination));
   if (!done) return pass(std::move(done));
-  return packets;
+  if (done = ip(*sink, "link set k0 up\n"); !done) return pass(std::move(done));
+  auto socket = netns::open_socket(*sender, AF_INET, SOCK_DGRAM, 0);
+  if (!socket) return pass(std::move(socket));
+  return PairNetwork(*std::move(sender), *std::move(sink), *std::move(socket));
+}
+
+Result<void> PairNetwork::send(std::uint64_t packets) const {
+  return send_datagrams(socket_.get(), 0x0A000302, packets);
+}
+
+Result<PairNetwork::Counters> PairNetwork::counters() const {
+  const auto at_sender = packets_of(sender_, "s0");
+  if (!at_sender) return std::unexpected(at_sender.error());
+  const auto at_sink = packets_of(sink_, "k0");
+  if (!at_sink) return std::unexpected(at_sink.error());
+  return Counters{.sent = at_sender->sent, .taken = at_sink->received};
 }
 
 }  // namespace weir::bench

@@ -33,4 +33,28 @@ class ForwardNetwork {
   sys::Fd socket_;
 };
 
+/// sender s0 -- k0 sink: as many packets as this machine's kernel can hand from one device to another.
+class PairNetwork {
+ public:
+  static constexpr const char* kDestination = "10.0.3.2";
+  static Result<PairNetwork> build();
+
+  /// As ForwardNetwork::send().
+  Result<void> send(std::uint64_t packets) const;
+  [[nodiscard]] int sender_fd() const { return sender_.fd(); }
+  /// What both devices have counted so far.
+  struct Counters {
+    std::uint64_t sent = 0;
+    std::uint64_t taken = 0;
+  };
+  [[nodiscard]] Result<Counters> counters() const;
+
+ private:
+  PairNetwork(netns::Netns sender, netns::Netns sink, sys::Fd socket)
+      : sender_(std::move(sender)), sink_(std::move(sink)), socket_(std::move(socket)) {}
+  netns::Netns sender_;
+  netns::Netns sink_;
+  sys::Fd socket_;
+};
+
 }  // namespace weir::bench
