@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""cases.py KERNEL WEIR NETNS-LIBRARY-TESTS TRACE-FILTER-TESTS [mend|trace|flows]: what Weir must show on another kernel, run inside it. Prints one line a case; exits 1 on a failure.
+"""cases.py KERNEL WEIR NETNS-LIBRARY-TESTS TRACE-FILTER-TESTS TRACE-FUNCTIONS-TESTS [mend|trace|functions|flows]: what Weir must show on another kernel, run inside it. Prints one line a case; exits 1 on a failure.
 
 One boot for all of them, few processes: everything is about 20 times slower here. No throughput and no short delay is
 asserted.
@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 
-KERNEL, WEIR, NETNS_TESTS, FILTER_TESTS = sys.argv[1:5]
+KERNEL, WEIR, NETNS_TESTS, FILTER_TESTS, FUNCTIONS_TESTS = sys.argv[1:6]
 ABSENT = {
     "6.1": {"netfilter_link", "tcx", "rdonly_cast", "kprobe_multi", "netns_id"},
     "6.12": {"netns_id"},
 }[KERNEL]
+FUNCTION_RUNGS = {"6.1": {"fentry"}, "6.12": {"kprobe_multi", "fentry", "kprobe"}}[KERNEL]
 LIMIT_S = 180
 WATCHED = "14s"  # three windows of at least 500 packets, with time to load the programs
 PPS = 2000
@@ -105,7 +106,7 @@ def mend_and_take_back():
 
 def fix_and_undo():
     ran = run(WEIR, "lab", "run", "tx-collapse-tap", "--pps", str(PPS), "--", sys.executable, __file__, KERNEL, WEIR, NETNS_TESTS,
-              FILTER_TESTS, "mend")
+              FILTER_TESTS, FUNCTIONS_TESTS, "mend")
     return None if ran.returncode == 0 else ran.stdout + ran.stderr
 
 
@@ -209,14 +210,27 @@ def trace_filter():
     return None if ran.returncode == 0 else ran.stdout + ran.stderr
 
 
+def function_rungs():
+    """Functions of the kernel by each of the means in turn: where one is there, it fires with the right packet and name."""
+    ran = run(FUNCTIONS_TESTS, "--gtest_color=no")
+    if ran.returncode != 0:
+        return ran.stdout + ran.stderr
+    passed = {rung for rung in ("kprobe_multi", "fentry", "kprobe")
+              if any(line.startswith("[       OK ]") and f"/{rung} (" in line for line in ran.stdout.splitlines())}
+    return None if passed == FUNCTION_RUNGS else f"seen to work are {sorted(passed)}, expected {sorted(FUNCTION_RUNGS)}"
+
+
 def main():
-    if sys.argv[5:] == ["trace"]:
+    if sys.argv[6:] == ["functions"]:
+        case("function rungs", function_rungs())
+        sys.exit(1 if failures else 0)
+    if sys.argv[6:] == ["trace"]:
         trace_journeys()
         sys.exit(1 if failures else 0)
-    if sys.argv[5:] == ["flows"]:
+    if sys.argv[6:] == ["flows"]:
         case("flows", flows())
         sys.exit(1 if failures else 0)
-    if sys.argv[5:] == ["mend"]:
+    if sys.argv[6:] == ["mend"]:
         problem = mend_and_take_back()
         print(problem or "as it was")
         sys.exit(1 if problem else 0)
@@ -229,6 +243,7 @@ def main():
     case("netns library", netns_library())
     case("trace filter", trace_filter())
     trace_journeys()
+    case("function rungs", function_rungs())
     case("flows", flows())
     case("nothing is left loaded", ", ".join(map(str, sorted(bpf_objects() - before))))
     case("no namespace is left", run("ip", "netns", "list").stdout)

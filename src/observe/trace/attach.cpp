@@ -151,7 +151,7 @@ Result<void> choose_programs(trace& object, const TraceRequest& request, Attache
     if (!request.hooks.tcx) continue;
     if (auto typed = bpf::set_tc_type(program); !typed) return typed;
   }
-  return choose_function_programs(object, types.get(), request.hooks.functions, attached);
+  return choose_function_programs(object, types.get(), request, attached);
 }
 
 Result<void> attach_programs(trace& object, const TraceRequest& request, Attached& attached) {

@@ -153,20 +153,24 @@ Result<void> attach_kprobes(trace& object, Attached& attached) {
 
 }  // namespace
 
-Result<void> choose_function_programs(trace& object, const btf* types, const std::vector<std::string>& patterns,
+Result<void> choose_function_programs(trace& object, const btf* types, const TraceRequest& request,
                                       Attached& attached) {
   for (bpf_program* program : register_programs(object)) bpf_program__set_autoload(program, false);
   for (bpf_program* program : fentry_programs(object)) bpf_program__set_autoload(program, false);
-  if (patterns.empty()) return {};
-  auto found = packet_functions(types, patterns);
+  if (request.hooks.functions.empty()) return {};
+  auto found = packet_functions(types, request.hooks.functions);
   if (!found) return pass(std::move(found));
   FunctionPlan& plan = attached.functions;
-  plan.rung = function_rung(types);
+  if (request.functions_by && !has_function_rung(*request.functions_by, types)) {
+    return fail(Errc::unsupported, fmt::format("functions of the kernel cannot be looked at by {} here",
+                                               to_string(*request.functions_by)));
+  }
+  plan.rung = request.functions_by ? *request.functions_by : function_rung(types);
   if (plan.rung == FunctionRung::none) {
     attached.notes.emplace_back("functions: this kernel has neither kprobe.multi nor fentry nor kprobes for them");
     return {};
   }
-  if (plan.rung != FunctionRung::kprobe_multi) {
+  if (!request.functions_by && plan.rung != FunctionRung::kprobe_multi) {
     attached.notes.push_back(fmt::format("kprobe.multi: functions are looked at by {}", to_string(plan.rung)));
   }
   plan.functions = open_to_probes(*std::move(found), attached);

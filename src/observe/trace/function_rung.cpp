@@ -19,12 +19,25 @@ const char* to_string(FunctionRung rung) {
   return "none";
 }
 
+bool has_function_rung(FunctionRung rung, const btf* types) {
+  // A kprobe has its packet from a register, which the verifier only lets be read as one by bpf_rdonly_cast().
+  switch (rung) {
+    case FunctionRung::kprobe_multi:
+      return bpf::has_rung("rdonly_cast", types) && bpf::has_rung("kprobe_multi", types);
+    case FunctionRung::fentry:
+      return bpf::has_rung("fentry", types);
+    case FunctionRung::kprobe:
+      return bpf::has_rung("rdonly_cast", types) && bpf::has_rung("kprobe", types);
+    case FunctionRung::none:
+      break;
+  }
+  return true;
+}
+
 FunctionRung function_rung(const btf* types) {
-  // A kprobe has its packet from a register, which the verifier only lets be read as one by that function.
-  const bool casts = bpf::has_rung("rdonly_cast", types);
-  if (casts && bpf::has_rung("kprobe_multi", types)) return FunctionRung::kprobe_multi;
-  if (bpf::has_rung("fentry", types)) return FunctionRung::fentry;
-  if (casts && bpf::has_rung("kprobe", types)) return FunctionRung::kprobe;
+  for (const FunctionRung rung : {FunctionRung::kprobe_multi, FunctionRung::fentry, FunctionRung::kprobe}) {
+    if (has_function_rung(rung, types)) return rung;
+  }
   return FunctionRung::none;
 }
 

@@ -18,6 +18,9 @@ enum class FunctionRung : std::uint8_t {
 /// "kprobe.multi", "fentry", "kprobe", "none".
 const char* to_string(FunctionRung rung);
 
+/// Whether this kernel and this user can, found by trying. True for `none`.
+bool has_function_rung(FunctionRung rung, const btf* types);
+
 /// Found by trying, the best first.
 FunctionRung function_rung(const btf* types);
 /// The same with the type information of a file; empty: the running kernel's own.

@@ -20,10 +20,10 @@ inline constexpr unsigned kMostArguments = 5;
 /// that matches none, with why: unknown, or without a sk_buff among its first five arguments.
 Result<std::vector<PacketFunction>> packet_functions(const btf* types, const std::vector<std::string>& patterns);
 
-/// Plans for the functions that match, by the best rung of this kernel, and has the programs loaded that it takes.
-/// Functions that cannot be attached to are named in the notes, as is a rung that is not the best.
-Result<void> choose_function_programs(trace& object, const btf* types, const std::vector<std::string>& patterns,
-                                      Attached& attached);
+/// Plans for the functions that match, by the rung that is asked for or the best of this kernel, and has the programs
+/// loaded that it takes. Functions that cannot be attached to are named in the notes, as is a rung that is not the
+/// best.
+Result<void> choose_function_programs(trace& object, const btf* types, const TraceRequest& request, Attached& attached);
 
 /// Attaches what was planned.
 Result<void> attach_functions(trace& object, Attached& attached);

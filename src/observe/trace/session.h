@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "model/entity.h"
 #include "model/trace.h"
 #include "observe/trace/bpf/trace_abi.h"
+#include "observe/trace/function_rung.h"
 #include "observe/trace/hooks.h"
 
 namespace weir::observe {
@@ -34,7 +36,8 @@ struct TraceRequest {
   std::uint32_t snap_bytes = 96;   ///< of a packet, at most WEIR_TRACE_SNAP
   std::size_t ring_bytes = 16U << 20U;  ///< rounded up to a power of two pages
   bool stack = false;
-  std::string btf_path;  ///< empty: the running kernel's own
+  std::optional<FunctionRung> functions_by;  ///< how functions of the kernel are looked at; none: the best way there is
+  std::string btf_path;                      ///< empty: the running kernel's own
 };
 
 /// One counted change of a watched field.
@@ -53,7 +56,7 @@ struct PathPlace {
 class TraceSession {
  public:
   /// Loads and attaches. What of the choice this kernel lacks is left out and named in notes(); Errc::unsupported when
-  /// nothing is left, Errc::usage for a filter that does not compile.
+  /// nothing is left or `functions_by` is not to be had, Errc::usage for a filter that does not compile.
   static Result<TraceSession> start(const TraceRequest& request);
 
   using Visitor = std::function<void(std::span<const std::byte> record)>;
