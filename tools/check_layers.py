@@ -19,10 +19,11 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 
 # The first folders decide the layer, as many as are named here; inside L1 sys stands below netns and bpf, and what
 # measures and tries netns above it; inside L3 the data plane stands below the features that read it, and the parts of
-# the trace below the trace.
+# the trace below the trace, and conntrack below the flows.
 LAYERS = {"base": 0, "sys": 1, "netns": 1.5, "netns/bench": 1.7, "netns/torture": 1.7, "bpf": 1.5, "model": 2,
           "observe/dataplane": 2.5,
           "observe/trace/filter": 2.8, "observe/trace/where": 2.8, "observe/trace/record": 2.8, "observe/trace/nft": 2.8,
+          "observe/flows/conntrack": 2.8,
           "observe": 3, "store": 3, "reason": 4, "steer": 4, "export": 5, "serve": 5, "lab": 5, "cli": 6}
 
 

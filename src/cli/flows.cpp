@@ -20,14 +20,22 @@ namespace weir::cli {
 
 namespace {
 
-void print_json(const model::FlowWindow& window, std::chrono::nanoseconds offset) {
-  for (const model::Flow& flow : window.flows) std::cout << flow_line(flow, offset) << '\n';
-  std::cout << ledger_line(window) << std::endl;
+void print_json(const observe::JoinedWindow& window, const FlowOptions& options, std::chrono::nanoseconds offset) {
+  if (options.connections) {
+    for (const model::Connection& one : window.connections) std::cout << connection_line(one, offset) << '\n';
+  } else {
+    for (const model::Flow& flow : window.flows.flows) std::cout << flow_line(flow, offset) << '\n';
+  }
+  std::cout << ledger_line(window.flows, &window.conntrack) << std::endl;
 }
 
-void print_window(const model::FlowWindow& window, const FlowOptions& options, std::chrono::nanoseconds offset) {
-  if (options.observe.json) return print_json(window, offset);
-  std::cout << render_flows(window, options.limit) << render_ledger(window, options.verbose) << std::flush;
+void print_window(const observe::JoinedWindow& window, const FlowOptions& options, std::chrono::nanoseconds offset) {
+  if (options.observe.json) return print_json(window, options, offset);
+  std::cout << (options.connections ? render_connections(window.connections, options.limit)
+                                    : render_flows(window.flows, options.limit))
+            << render_ledger(window.flows, options.verbose);
+  if (options.from.empty() && !options.no_conntrack) std::cout << render_conntrack(window.conntrack);
+  std::cout << std::flush;
 }
 
 /// What could be read of a damaged file is printed before the error.
@@ -38,10 +46,13 @@ Result<Exit> list_capture(const FlowOptions& options) {
     return fail(Errc::usage, "--from reads a file: DEV and --netns choose devices of this host");
   }
   if (options.pin) return fail(Errc::usage, "--from reads a file: there is nothing to pin");
-  model::FlowWindow window;
-  auto read = observe::read_capture(options.from, *policy, window);
+  observe::JoinedWindow window;
+  auto read = observe::read_capture(options.from, *policy, window.flows);
+  // One device saw them all: a connection is its two directions.
+  window.connections = model::ConnectionJoiner().join(
+      {.flows = window.flows.flows, .topology = model::Topology(), .conntrack = {}, .side = {}});
   // Captures tell the time of day.
-  if (read || !window.flows.empty()) print_window(window, options, {});
+  if (read || !window.flows.flows.empty()) print_window(window, options, {});
   if (!read) return pass(std::move(read));
   return Exit::done;
 }
@@ -57,6 +68,7 @@ Result<Exit> list_flows(const FlowOptions& options) {
   const sys::SystemClock clock;
   auto watch = start_flow_watch(options, clock);
   if (!watch) return pass(std::move(watch));
+  fmt::print(stderr, "watching for {}, Ctrl-C ends it earlier\n", format_duration(*duration));
   if (auto done = poll_flows(*watch, *duration, *stop, {}); !done) return pass(std::move(done));
   auto window = watch->window();
   if (!window) return pass(std::move(window));
@@ -76,7 +88,7 @@ Result<Exit> list_elephants(const FlowOptions& options) {
   auto watch = start_flow_watch(options, clock);
   if (!watch) return pass(std::move(watch));
   const auto offset = wall_clock_offset();
-  if (!options.observe.json) fmt::print(stderr, "watching{}\n", options.watch ? ", Ctrl-C ends it" : "");
+  fmt::print(stderr, "watching{}\n", options.watch ? ", Ctrl-C ends it" : "");
   const auto tell = [&](const model::FlowEvent& event, const model::DeviceRef& device) {
     if (!selection->has(device)) return;
     if (options.observe.json)
@@ -91,11 +103,12 @@ Result<Exit> list_elephants(const FlowOptions& options) {
   auto window = watch->window();
   if (!window) return pass(std::move(window));
   selection->apply(*window);
-  std::erase_if(window->flows, [](const model::Flow& flow) { return flow.flow_class != model::FlowClass::elephant; });
+  std::vector<model::Flow>& flows = window->flows.flows;
+  std::erase_if(flows, [](const model::Flow& flow) { return flow.flow_class != model::FlowClass::elephant; });
   if (options.observe.json) {
-    print_json(*window, offset);
+    print_json(*window, options, offset);
   } else if (!options.watch) {
-    std::cout << (window->flows.empty() ? "no elephants\n" : render_flows(*window, options.limit)) << std::flush;
+    std::cout << (flows.empty() ? "no elephants\n" : render_flows(window->flows, options.limit)) << std::flush;
   }
   return Exit::done;
 }
@@ -126,7 +139,7 @@ Result<Exit> top_flows(const FlowOptions& options) {
     auto window = watch->window();
     if (!window) return pass(std::move(window));
     selection->apply(*window);
-    view->show(top_screen(*window, options));
+    view->show(top_screen(window->flows, options));
   }
   return Exit::done;
 }
@@ -142,6 +155,8 @@ void add_flows(CLI::App& app, Program& program) {
   add_flow_options(*list_command, *list);
   add_json_option(*list_command, list->observe.json);
   list_command->add_flag("-v,--verbose", list->verbose, "The ledger of every device");
+  list_command->add_flag("--connections", list->connections,
+                         "Connections instead of flows: both directions, on all devices, each byte once");
   add_word_option(*list_command, "--from", list->from, "The flows of a capture file (pcap, pcapng) instead")
       ->type_name("FILE");
   list_command->callback([list, &program] { program.action = [list] { return list_flows(*list); }; });

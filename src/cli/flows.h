@@ -16,7 +16,7 @@
 #include "model/device.h"
 #include "model/flow.h"
 #include "model/footprint_builder.h"
-#include "observe/flows/flow_watch.h"
+#include "observe/flows/connection_watch.h"
 #include "observe/workloads/workloads.h"
 #include "sys/signal.h"
 
@@ -28,7 +28,9 @@ struct FlowOptions {
   std::size_t limit = 30;
   bool verbose = false;
   bool watch = false;
-  std::string from;  ///< a capture instead of this host
+  bool connections = false;   ///< instead of the flows
+  bool no_conntrack = false;  ///< leave the kernel's tables alone
+  std::string from;           ///< a capture instead of this host
   bool pin = false;
   std::string pin_directory = "/run/weir/bpf";
   std::uint64_t elephant_bytes = model::ElephantPolicy{}.bytes;
@@ -62,18 +64,19 @@ class FlowSelection {
  public:
   static Result<FlowSelection> of(const FlowOptions& options);
   [[nodiscard]] bool has(const model::DeviceRef& device) const { return !devices_ || devices_->contains(device); }
-  void apply(model::FlowWindow& window) const;
+  /// Joined over all devices first: which flow counts does not depend on what is shown.
+  void apply(observe::JoinedWindow& window) const;
 
  private:
   std::optional<std::set<model::DeviceRef>> devices_;
 };
 
 /// Starts to watch; `clock` must outlive the watch.
-Result<observe::FlowWatch> start_flow_watch(const FlowOptions& options, const Clock& clock,
-                                            std::shared_ptr<FlowOwners> owners = std::make_shared<FlowOwners>());
+Result<observe::ConnectionWatch> start_flow_watch(const FlowOptions& options, const Clock& clock,
+                                                  std::shared_ptr<FlowOwners> owners = std::make_shared<FlowOwners>());
 
 /// Polls until `duration` is over or the user wants to stop.
-Result<void> poll_flows(observe::FlowWatch& watch, std::optional<std::chrono::nanoseconds> duration,
+Result<void> poll_flows(observe::ConnectionWatch& watch, std::optional<std::chrono::nanoseconds> duration,
                         const sys::StopSignal& stop, const observe::FlowWatch::EventVisitor& visit);
 
 void add_flow_footprints(CLI::App& flows, Program& program);

@@ -54,7 +54,7 @@ Result<void> learn(const FootprintOptions& options, model::FootprintBuilder& bui
     auto window = watch->window();
     if (!window) return pass(std::move(window));
     selection->apply(*window);
-    builder.feed(*window);
+    builder.feed(window->flows);
   }
   return {};
 }

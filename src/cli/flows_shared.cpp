@@ -79,17 +79,23 @@ Result<FlowSelection> FlowSelection::of(const FlowOptions& options) {
   return selection;
 }
 
-void FlowSelection::apply(model::FlowWindow& window) const {
-  std::erase_if(window.flows, [&](const model::Flow& flow) { return !has(flow.device); });
-  std::erase_if(window.ledger.lines, [&](const model::LedgerLine& line) { return !has(line.device); });
+void FlowSelection::apply(observe::JoinedWindow& window) const {
+  const auto hidden = [this](const model::DeviceRef& device) { return !has(device); };
+  std::erase_if(window.flows.flows, [&](const model::Flow& flow) { return hidden(flow.device); });
+  std::erase_if(window.flows.ledger.lines, [&](const model::LedgerLine& line) { return hidden(line.device); });
+  std::erase_if(window.connections,
+                [&](const model::Connection& one) { return std::ranges::all_of(one.path, hidden); });
 }
 
-Result<observe::FlowWatch> start_flow_watch(const FlowOptions& options, const Clock& clock,
-                                            std::shared_ptr<FlowOwners> owners) {
+Result<observe::ConnectionWatch> start_flow_watch(const FlowOptions& options, const Clock& clock,
+                                                  std::shared_ptr<FlowOwners> owners) {
   if (auto possible = require_data_plane(options.observe.btf_path); !possible) return pass(std::move(possible));
   const auto policy = elephant_policy(options);
   if (!policy) return std::unexpected(policy.error());
-  observe::FlowRequest request;
+  observe::ConnectionRequest connections;
+  connections.conntrack = !options.no_conntrack;
+  connections.side = [owners](const model::Flow& flow) { return owners->side(flow); };
+  observe::FlowRequest& request = connections.flows;
   request.flows = options.flows;
   request.elephants = *policy;
   request.btf_path = options.observe.btf_path;
@@ -98,15 +104,17 @@ Result<observe::FlowWatch> start_flow_watch(const FlowOptions& options, const Cl
     return owners->of(cgroup, device);
   };
   if (options.pin) request.pin_directory = options.pin_directory;
-  auto watch = observe::FlowWatch::start(std::move(request), clock);
+  auto watch = observe::ConnectionWatch::start(std::move(connections), clock);
   if (!watch && watch.error().code == Errc::busy) {
     watch.error().hint = "without --pin, weir flows counts beside it";
   }
-  if (watch && watch->pin() && !watch->pin()->lost.empty()) fmt::print(stderr, "pins: {}\n", watch->pin()->lost);
+  if (!watch) return watch;
+  const auto& pin = watch->flow_watch().pin();
+  if (pin && !pin->lost.empty()) fmt::print(stderr, "pins: {}\n", pin->lost);
   return watch;
 }
 
-Result<void> poll_flows(observe::FlowWatch& watch, std::optional<std::chrono::nanoseconds> duration,
+Result<void> poll_flows(observe::ConnectionWatch& watch, std::optional<std::chrono::nanoseconds> duration,
                         const sys::StopSignal& stop, const observe::FlowWatch::EventVisitor& visit) {
   const auto begin = std::chrono::steady_clock::now();
   while (!stop.requested() && std::cout) {
@@ -149,6 +157,8 @@ void add_flow_options(CLI::App& command, FlowOptions& options) {
   command.add_flag("--pin", options.pin,
                    "Count on when this command ends, and go on with what was counted (weir flows unpin ends that)");
   add_pin_directory_option(command, options.pin_directory);
+  command.add_flag("--no-conntrack", options.no_conntrack,
+                   "Leave the kernel's tables of connections alone: translations are known from packets only");
   add_btf_option(command, options.observe.btf_path);
 }
 

@@ -38,6 +38,37 @@ std::string flow_row(const model::Flow& flow, std::size_t device_width, std::siz
   return text + '\n';
 }
 
+std::string ends_text(const model::Connection& one) {
+  if (!one.initiator_workload && !one.responder_workload) return {};
+  const auto name = [](const std::optional<model::WorkloadRef>& workload) {
+    return workload ? printable(workload->name) : std::string("?");
+  };
+  return fmt::format("  {} > {}", name(one.initiator_workload), name(one.responder_workload));
+}
+
+std::string connection_row(const model::Connection& one, std::size_t width) {
+  const std::string_view state = one.conntrack ? state_text(*one.conntrack) : std::string_view();
+  std::string text =
+      fmt::format("{:>14} {:>10} {:>10}  {:<5} {:<{}}  {:<11}  {:<8}",
+                  format_bit_rate(one.to_responder.rate_bps + one.to_initiator.rate_bps),
+                  bytes_text(static_cast<double>(one.to_responder.window.bytes)),
+                  bytes_text(static_cast<double>(one.to_initiator.window.bytes)), protocol_text(one.initiator),
+                  to_string(one.initiator), width, state, to_string(one.flow_class));
+  text += ends_text(one);
+  if (one.responder != one.initiator) text += fmt::format("  nat {}", to_string(one.responder));
+  const auto tcp = one.to_responder.tcp ? one.to_responder.tcp : one.to_initiator.tcp;
+  if (tcp && tcp->srtt_us != 0)
+    text += fmt::format("  rtt {}", format_duration(std::chrono::microseconds(tcp->srtt_us)));
+  std::uint32_t retransmits = 0;
+  for (const model::ConnectionWay* way : {&one.to_responder, &one.to_initiator}) {
+    if (way->tcp) retransmits += way->tcp->retransmits;
+  }
+  if (retransmits != 0) text += fmt::format("  {} retransmits", retransmits);
+  std::string path;
+  for (const model::DeviceRef& device : one.path) path += (path.empty() ? "  via " : ", ") + to_string(device);
+  return text + path + '\n';
+}
+
 double share_of(std::int64_t part, std::uint64_t whole) {
   return whole == 0 ? (part == 0 ? 0 : 1) : std::abs(static_cast<double>(part)) / static_cast<double>(whole);
 }
@@ -67,6 +98,34 @@ std::string render_flows(const model::FlowWindow& window, std::size_t limit) {
     text +=
         fmt::format("{} more flows, {} in all\n", window.flows.size() - rows, bytes_text(static_cast<double>(rest)));
   }
+  return text;
+}
+
+std::string render_connections(const std::vector<model::Connection>& connections, std::size_t limit) {
+  if (connections.empty()) return "no packets\n";
+  const std::size_t rows = std::min(limit, connections.size());
+  std::size_t width = 10;
+  for (std::size_t row = 0; row < rows; ++row) width = std::max(width, to_string(connections[row].initiator).size());
+  std::string text = fmt::format("{:>14} {:>10} {:>10}  {:<5} {:<{}}  {:<11}  {}\n", "rate", "sent", "answered", "",
+                                 "initiator > responder", width, "state", "class");
+  for (std::size_t row = 0; row < rows; ++row) text += connection_row(connections[row], width);
+  if (rows < connections.size()) {
+    std::uint64_t rest = 0;
+    for (std::size_t row = rows; row < connections.size(); ++row) rest += connections[row].bytes();
+    text += fmt::format("{} more connections, {} in all\n", connections.size() - rows,
+                        bytes_text(static_cast<double>(rest)));
+  }
+  return text;
+}
+
+std::string render_conntrack(const model::ConntrackAccount& account) {
+  if (account.namespaces == 0 && account.unread.empty()) return "conntrack: no namespace tracks connections\n";
+  std::string text = fmt::format("conntrack: {} namespaces, {} entries, from {}", account.namespaces, account.entries,
+                                 to_string(account.rung));
+  if (account.resyncs != 0) text += fmt::format(", read again {} times because events were lost", account.resyncs);
+  if (account.not_kept != 0) text += fmt::format(", {} entries not kept", account.not_kept);
+  text += '\n';
+  for (const std::string& why : account.unread) text += fmt::format("  ! {}\n", printable(why));
   return text;
 }
 

@@ -3,13 +3,21 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
+#include "model/connection.h"
 #include "model/flow.h"
 
 namespace weir::cli {
 
 /// The heaviest flows of a window, at most `limit`, and what is left out.
 std::string render_flows(const model::FlowWindow& window, std::size_t limit);
+
+/// The heaviest connections, at most `limit`, and what is left out.
+std::string render_connections(const std::vector<model::Connection>& connections, std::size_t limit);
+
+/// From where connections are known; and what could not be read.
+std::string render_conntrack(const model::ConntrackAccount& account);
 
 /// The ledger: a line of sums, and the devices that do not close within `tolerance` (a share of their bytes); all of
 /// them when `verbose`.

@@ -20,8 +20,12 @@ constexpr std::array<std::string_view, 16> kStatusNames{
 
 }  // namespace
 
+bool ConntrackEntry::tcp_closed() const {
+  return tcp_state == kTimeWait || tcp_state == kClose;
+}
+
 bool ConntrackEntry::over() const {
-  return ended || (status & kConntrackDying) != 0 || tcp_state == kTimeWait || tcp_state == kClose;
+  return ended || (status & kConntrackDying) != 0 || tcp_closed();
 }
 
 std::string_view state_text(const ConntrackEntry& entry) {

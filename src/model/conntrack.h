@@ -42,6 +42,7 @@ struct ConntrackEntry {
   bool ended = false;  ///< it is no longer in the kernel's table
 
   [[nodiscard]] bool rewrites() const { return reply != original.reversed(); }
+  [[nodiscard]] bool tcp_closed() const;
   /// TCP: the last packets have been exchanged; others: it has ended.
   [[nodiscard]] bool over() const;
 };

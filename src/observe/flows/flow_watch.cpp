@@ -204,6 +204,25 @@ Result<void> FlowWatch::poll(std::chrono::milliseconds timeout, const EventVisit
   return {};
 }
 
+const std::set<model::FlowKey>& FlowWatch::elephants() const {
+  return parts_->told;
+}
+
+Result<void> FlowWatch::tell_end(const std::set<model::FlowKey>& ended, const EventVisitor& visit) {
+  // They may have begun since the table was read.
+  if (auto read = parts_->table.refresh(parts_->clock->monotonic()); !read) return read;
+  for (const auto& [id, record] : parts_->table.flows()) {
+    model::FlowEvent event;
+    event.key = flow_key(id);
+    if (!ended.contains(event.key) || parts_->told.erase(event.key) == 0) continue;
+    event.kind = model::FlowEvent::Kind::ended;
+    event.time = parts_->clock->monotonic();
+    event.bytes = record.now.bytes;
+    if (visit) visit(event, parts_->devices.name(id.netns, id.ifindex));
+  }
+  return {};
+}
+
 Result<model::FlowWindow> FlowWatch::window() {
   Parts& state = *parts_;
   auto config = state.request.read_config();

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,10 @@ class FlowWatch {
   /// Waits for promotions and demotions, at most so long; returns as soon as there were some. To be called often:
   /// silent flows are looked at, and taken out, once a second from here.
   Result<void> poll(std::chrono::milliseconds timeout, const EventVisitor& visit);
+  /// Flows whose promotion was told and whose end was not.
+  [[nodiscard]] const std::set<model::FlowKey>& elephants() const;
+  /// Tells the end of these: somebody knows that their connection is over.
+  Result<void> tell_end(const std::set<model::FlowKey>& ended, const EventVisitor& visit);
   /// Ends the window and begins the next: every flow with a packet in it, and the ledger of every device.
   Result<model::FlowWindow> window();
 
