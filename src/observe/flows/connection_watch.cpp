@@ -103,6 +103,10 @@ Result<void> ConnectionWatch::poll(std::chrono::milliseconds timeout, const Flow
   return over.empty() ? Result<void>() : parts_->tell_ends(over, visit);
 }
 
+const FlowWatch& ConnectionWatch::flow_watch() const {
+  return *parts_->flows;
+}
+
 Result<JoinedWindow> ConnectionWatch::window() {
   Parts& state = *parts_;
   auto window = state.flows->window();

@@ -43,6 +43,7 @@ class ConnectionWatch {
   Result<void> poll(std::chrono::milliseconds timeout, const FlowWatch::EventVisitor& visit);
   /// Ends the window and begins the next.
   Result<JoinedWindow> window();
+  [[nodiscard]] const FlowWatch& flow_watch() const;
 
  private:
   struct Parts;
