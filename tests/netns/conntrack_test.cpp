@@ -56,14 +56,13 @@ TEST_F(ConntrackTest, FollowsATableFromItsDumpOn) {
   ConntrackPlane plane({}, clock_);
   EXPECT_EQ(count(plane, net.router, false), kernel_count(net.router));
   const std::uint64_t dumps = plane.account().dumps;
+  net.router.sh("nft insert rule inet t pre udp sport 2003 ct mark set 77");
   datagrams(net, 2000, 50);
   plane.poll();
   EXPECT_EQ(count(plane, net.router, false), kernel_count(net.router));
   EXPECT_GE(count(plane, net.router, false), 100U);
   EXPECT_EQ(plane.account().dumps, dumps) << "events were enough";
-  net.router.sh(
-      "conntrack -U -p udp --orig-port-src 2003 -m 77 2>/dev/null; conntrack -D -p udp --orig-port-src 2004 "
-      "2>/dev/null");
+  net.router.sh("conntrack -D -p udp --orig-port-src 2004 2>/dev/null");
   plane.poll();
   const auto entry_of = [&](std::uint16_t port) {
     return plane.entries([&](const model::ConntrackEntry& entry) { return entry.original.source_port == port; });
