@@ -116,9 +116,10 @@ void ConditionalLearner::solve(const float* target, Conditional& result) {
     gram(i, i) += settings_.ridge;
   }
   const SmallVector solved = Eigen::LLT<Eigen::Ref<SmallMatrix>>(gram).solve(right);
+  const SmallVector taken = -solved;
   float* const residual = scratch_.data();
   std::copy(target, target + stride, residual);
-  subtract_columns(residual, {x.data(), result.size}, {solved.data(), result.size}, stride);
+  add_columns(residual, {x.data(), result.size}, {taken.data(), result.size}, stride);
   dot_products(residual, std::array<const float*, 1>{residual}, stride, sums.data());
   const float left = sums[0] * share;
   result.r2 = std::clamp(1 - left, 0.0F, 1.0F);

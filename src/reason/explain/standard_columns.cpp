@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <limits>
 
 // The baseline of x86-64 has four lanes; most machines have eight. Sanitizers cannot run the resolvers that choose.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
@@ -17,88 +17,60 @@ namespace weir::explain {
 namespace {
 
 constexpr std::size_t lanes = 16;
-using Lanes [[gnu::vector_size(lanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] = float;
-
-// By reference: how vectors are passed depends on the machine.
-inline void load(Lanes& to, const float* from) {
-  std::memcpy(&to, from, sizeof to);
-}
-
-inline float sum_of(const Lanes& values) {
-  float sum = 0;
-  for (std::size_t i = 0; i < lanes; ++i) sum += values[i];
-  return sum;
-}
 
 /// The values that were measured, as sums of x - shift and its square.
 struct Sums {
-  double first = 0;
-  double second = 0;
-  double values = 0;
+  float first = 0;
+  float second = 0;
+  float values = 0;
 };
 
+inline bool is_value(float x) {
+  return std::abs(x) <= std::numeric_limits<float>::max();
+}
+
 WEIR_WIDEST Sums sums_about(const float* values, std::size_t stride, float shift) {
-  Lanes first{};
-  Lanes second{};
-  Lanes count{};
-  const Lanes zero{};
-  const Lanes one = zero + 1.0F;
-  for (std::size_t i = 0; i < stride; i += lanes) {
-    Lanes x;
-    load(x, values + i);
-    const auto measured = x - x == zero;  // neither NaN nor infinite
-    const Lanes d = measured ? x - shift : zero;
-    first += d;
-    second += d * d;
-    count += measured ? one : zero;
+  Sums sums;
+  for (std::size_t i = 0; i < stride; ++i) {
+    const bool measured = is_value(values[i]);
+    const float d = measured ? values[i] - shift : 0;
+    sums.first += d;
+    sums.second += d * d;
+    sums.values += measured ? 1.0F : 0.0F;
   }
-  return {sum_of(first), sum_of(second), sum_of(count)};
+  return sums;
 }
 
 WEIR_WIDEST void scale_in_place(float* values, std::size_t stride, float mean, float factor) {
-  const Lanes zero{};
-  for (std::size_t i = 0; i < stride; i += lanes) {
-    Lanes x;
-    load(x, values + i);
-    const Lanes scaled = x - x == zero ? (x - mean) * factor : zero;
-    std::memcpy(values + i, &scaled, sizeof scaled);
+  for (std::size_t i = 0; i < stride; ++i) {
+    values[i] = is_value(values[i]) ? (values[i] - mean) * factor : 0;
   }
 }
 
 /// Four at a time: one load of `left` serves all.
 WEIR_WIDEST void four_dot_products(const float* left, const float* const* right, std::size_t stride, float* sums) {
-  Lanes a{};
-  Lanes b{};
-  Lanes c{};
-  Lanes d{};
-  for (std::size_t i = 0; i < stride; i += lanes) {
-    Lanes x;
-    Lanes y;
-    load(x, left + i);
-    load(y, right[0] + i);
-    a += x * y;
-    load(y, right[1] + i);
-    b += x * y;
-    load(y, right[2] + i);
-    c += x * y;
-    load(y, right[3] + i);
-    d += x * y;
+  const float* const right0 = right[0];
+  const float* const right1 = right[1];
+  const float* const right2 = right[2];
+  const float* const right3 = right[3];
+  float sum0 = 0;
+  float sum1 = 0;
+  float sum2 = 0;
+  float sum3 = 0;
+  for (std::size_t i = 0; i < stride; ++i) {
+    sum0 += left[i] * right0[i];
+    sum1 += left[i] * right1[i];
+    sum2 += left[i] * right2[i];
+    sum3 += left[i] * right3[i];
   }
-  sums[0] = sum_of(a);
-  sums[1] = sum_of(b);
-  sums[2] = sum_of(c);
-  sums[3] = sum_of(d);
+  sums[0] = sum0;
+  sums[1] = sum1;
+  sums[2] = sum2;
+  sums[3] = sum3;
 }
 
-WEIR_WIDEST void subtract_scaled(float* target, const float* column, float factor, std::size_t stride) {
-  for (std::size_t i = 0; i < stride; i += lanes) {
-    Lanes x;
-    Lanes y;
-    load(x, target + i);
-    load(y, column + i);
-    x -= y * factor;
-    std::memcpy(target + i, &x, sizeof x);
-  }
+WEIR_WIDEST void add_scaled(float* __restrict target, const float* column, float factor, std::size_t stride) {
+  for (std::size_t i = 0; i < stride; ++i) target[i] += column[i] * factor;
 }
 
 StandardColumns::Moments moments_of(const float* values, std::size_t stride) {
@@ -108,8 +80,9 @@ StandardColumns::Moments moments_of(const float* values, std::size_t stride) {
   if (!std::isfinite(shift)) return {};
   // About its rough mean, so that a large level does not drown a small variance.
   const Sums sums = sums_about(values, stride, shift);
-  const double offset = sums.first / sums.values;
-  const double variance = std::max(0.0, sums.second / sums.values - offset * offset);
+  const double count = sums.values;
+  const double offset = sums.first / count;
+  const double variance = std::max(0.0, sums.second / count - offset * offset);
   const auto mean = static_cast<float>(shift + offset);
   const auto sd = static_cast<float>(std::sqrt(variance));
   // What is left of a constant is rounding.
@@ -165,9 +138,9 @@ void dot_products(const float* left, std::span<const float* const> right, std::s
   std::copy(some, some + (right.size() - i), sums + i);
 }
 
-void subtract_columns(float* target, std::span<const float* const> columns, std::span<const float> factors,
-                      std::size_t stride) {
-  for (std::size_t i = 0; i < columns.size(); ++i) subtract_scaled(target, columns[i], factors[i], stride);
+void add_columns(float* target, std::span<const float* const> columns, std::span<const float> factors,
+                 std::size_t stride) {
+  for (std::size_t i = 0; i < columns.size(); ++i) add_scaled(target, columns[i], factors[i], stride);
 }
 
 }  // namespace weir::explain

@@ -52,8 +52,8 @@ class StandardColumns {
 
 /// Sums of products of `left` with each of `right`, all of `stride` values (a multiple of 16).
 void dot_products(const float* left, std::span<const float* const> right, std::size_t stride, float* sums);
-/// target -= sum of factor times column.
-void subtract_columns(float* target, std::span<const float* const> columns, std::span<const float> factors,
-                      std::size_t stride);
+/// target += sum of factor times column.
+void add_columns(float* target, std::span<const float* const> columns, std::span<const float> factors,
+                 std::size_t stride);
 
 }  // namespace weir::explain
