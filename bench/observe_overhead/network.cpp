@@ -161,6 +161,20 @@ Result<void> ForwardNetwork::send(std::uint64_t packets) const {
   return send_datagrams(socket_.get(), 0x0A000202, packets);
 }
 
+Result<void> ForwardNetwork::send_flows(std::uint32_t flows) const {
+  const std::array<std::byte, kPayloadBytes> payload{};
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(0x0A000202);
+  for (std::uint32_t flow = 0; flow < flows; ++flow) {
+    to.sin_port = htons(static_cast<std::uint16_t>(kFirstPort + flow));
+    if (::sendto(socket_.get(), payload.data(), payload.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) <
+        0)
+      return fail_errno(errno, "cannot send");
+  }
+  return {};
+}
+
 Result<std::uint64_t> ForwardNetwork::arrived() const {
   const auto packets = packets_of(sink_, "k0");
   if (!packets) return std::unexpected(packets.error());

@@ -18,7 +18,7 @@ namespace weir::bench {
 
 namespace {
 
-/// schedstat of the CPU's ksoftirqd, which takes packets over when there are many; empty where it is out of sight.
+/// schedstat of the CPU's ksoftirqd; empty where it is out of sight.
 std::string ksoftirqd_path(int cpu) {
   const std::string wanted = fmt::format("ksoftirqd/{}", cpu);
   std::error_code error;
@@ -31,22 +31,15 @@ std::string ksoftirqd_path(int cpu) {
   return {};
 }
 
-/// CPU time of this thread, with the softirqs that ran on top of it, and of ksoftirqd.
-std::uint64_t packet_cpu_ns(const std::string& ksoftirqd) {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  std::uint64_t softirq_ns = 0;
-  if (!ksoftirqd.empty()) std::ifstream(ksoftirqd) >> softirq_ns;
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec) + softirq_ns;
-}
-
-/// CPU time of all threads of a process so far; 0 once it is gone.
+/// CPU time of all threads of a process and of its children so far; 0 once it is gone.
 std::uint64_t process_cpu_ns(pid_t pid) {
   std::uint64_t sum = 0;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), error)) {
     std::uint64_t ns = 0;
     if (std::ifstream(entry.path() / "schedstat") >> ns) sum += ns;
+    std::ifstream children(entry.path() / "children");
+    for (pid_t child = 0; children >> child;) sum += process_cpu_ns(child);
   }
   return sum;
 }
@@ -67,14 +60,14 @@ Result<void> send_all(const ForwardNetwork& network, std::uint64_t packets) {
   return fail(Errc::failed, fmt::format("{} of {} packets arrived at the sink", arrived, packets));
 }
 
-Result<double> ns_per_packet(const ForwardNetwork& network, const Plan& plan, const std::string& ksoftirqd) {
+Result<double> ns_per_packet(const ForwardNetwork& network, const Plan& plan, const CpuTime& time) {
   const std::uint64_t packets = plan.packets;
   const auto pinned = Pinned::on(plan.cpu);
   if (!pinned) return std::unexpected(pinned.error());
   if (auto warm = send_all(network, packets / 16); !warm) return pass(std::move(warm));
-  const std::uint64_t start = packet_cpu_ns(ksoftirqd);
+  const std::uint64_t start = time.ns();
   if (auto sent = send_all(network, packets); !sent) return pass(std::move(sent));
-  return static_cast<double>(packet_cpu_ns(ksoftirqd) - start) / static_cast<double>(packets);
+  return static_cast<double>(time.ns() - start) / static_cast<double>(packets);
 }
 
 bool is_floor(const ProgramStats& program) {
@@ -141,15 +134,17 @@ Result<void> measure_runs(const ForwardNetwork& network, const Variant& variant,
 
 /// Attaches, measures both ways, detaches.
 Result<void> measure_variant(const ForwardNetwork& network, const Variant& variant, const Plan& plan,
-                             const std::string& ksoftirqd, Series& series) {
+                             const CpuTime& time, Series& series) {
   auto owner = variant.attach();
   if (!owner) {
     series.absent = owner.error().message;
     return {};
   }
+  const auto arrived_before = network.arrived();
+  if (!arrived_before) return std::unexpected(arrived_before.error());
   const pid_t reader = variant.reader ? variant.reader(owner->get()) : -1;
   const std::uint64_t reader_before = reader < 0 ? 0 : process_cpu_ns(reader);
-  auto cost = ns_per_packet(network, plan, ksoftirqd);
+  auto cost = ns_per_packet(network, plan, time);
   if (!cost) return pass(std::move(cost));
   series.ns_per_packet.push_back(*cost);
   if (reader >= 0) {
@@ -157,22 +152,40 @@ Result<void> measure_variant(const ForwardNetwork& network, const Variant& varia
     series.reader_ns.push_back(static_cast<double>(process_cpu_ns(reader) - reader_before) /
                                static_cast<double>(packets));
   }
-  if (!variant.holder) return {};
-  return measure_runs(network, variant, owner->get(), plan, series);
+  if (variant.holder) {
+    if (auto ran = measure_runs(network, variant, owner->get(), plan, series); !ran) return ran;
+  }
+  if (!variant.counted) return {};
+  const auto arrived = network.arrived();
+  if (!arrived) return std::unexpected(arrived.error());
+  const auto counted = variant.counted(owner->get());
+  if (!counted) return std::unexpected(counted.error());
+  series.counted_per_packet.push_back(static_cast<double>(*counted) / static_cast<double>(*arrived - *arrived_before));
+  return {};
 }
 
 }  // namespace
 
+CpuTime::CpuTime(int cpu) : ksoftirqd_(ksoftirqd_path(cpu)) {}
+
+std::uint64_t CpuTime::ns() const {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  std::uint64_t softirq_ns = 0;
+  if (!ksoftirqd_.empty()) std::ifstream(ksoftirqd_) >> softirq_ns;
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec) + softirq_ns;
+}
+
 Result<std::vector<Series>> measure(const ForwardNetwork& network, const std::vector<Variant>& variants,
                                     const Plan& plan, const std::function<bool()>& stopped) {
-  const std::string ksoftirqd = ksoftirqd_path(plan.cpu);
+  const CpuTime time(plan.cpu);
   std::vector<Series> all;
   for (const Variant& variant : variants) all.push_back({.name = variant.name, .what = variant.what});
   for (int round = 0; round < plan.rounds; ++round) {
     for (std::size_t i = 0; i < variants.size(); ++i) {
       if (stopped()) return fail(Errc::failed, "interrupted");
       if (!all[i].absent.empty()) continue;
-      if (auto done = measure_variant(network, variants[i], plan, ksoftirqd, all[i]); !done) {
+      if (auto done = measure_variant(network, variants[i], plan, time, all[i]); !done) {
         return pass(std::move(done), variants[i].name);
       }
       if (!all[i].absent.empty()) continue;

@@ -20,8 +20,10 @@ struct Variant {
   std::function<Result<std::shared_ptr<void>>()> attach;
   /// Process that holds its programs; null when there are none.
   std::function<pid_t(const void*)> holder;
-  /// Process that reads what is seen; null when its CPU time is of no interest.
+  /// Process that reads what is seen, and those that it started; null when their CPU time is of no interest.
   std::function<pid_t(const void*)> reader;
+  /// Packets that it counted since it was attached, each as often as it meets it; asked last. Null: it does not say.
+  std::function<Result<std::uint64_t>(void*)> counted{};
 };
 
 /// The figures of one variant, one value a round; `absent` says why there are none.
@@ -35,6 +37,7 @@ struct Series {
   std::vector<double> run_ns_per_firing{};    ///< kernel's clock around the programs, average of a firing
   std::vector<double> floor_ns_per_firing{};  ///< the same of empty programs at the same hooks, at the same time
   std::vector<double> firings_per_packet{};
+  std::vector<double> counted_per_packet{};   ///< what it counted over what was sent
   std::map<std::string, std::vector<double>> net_ns_by_program{};  ///< run time of a firing minus the floor's
 };
 
@@ -42,6 +45,17 @@ struct Plan {
   int rounds = 9;
   std::uint64_t packets = 100'000;
   int cpu = 0;
+};
+
+/// CPU time of the calling thread with the softirqs that run on top of it, and of the CPU's ksoftirqd, which takes
+/// packets over when there are many.
+class CpuTime {
+ public:
+  explicit CpuTime(int cpu);
+  [[nodiscard]] std::uint64_t ns() const;
+
+ private:
+  std::string ksoftirqd_;  ///< its schedstat; empty where it is out of sight
 };
 
 /// Runs the plan on the calling thread, pinned while packets go. The first variant is the one that the others are

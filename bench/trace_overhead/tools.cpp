@@ -96,7 +96,7 @@ Tool weir_tool(const std::filesystem::path& weir, const std::string& name, const
           .script = fmt::format("exec '{}' trace {} > $D/said 2> $D/err", weir.native(), options),
           .ready = ready,
           .has_programs = true,
-          .lost = lost_by_weir};
+          .counted = lost_by_weir};
 }
 
 Tool bpftrace_tool(const std::string& name, const std::string& what, const std::string& action, bool records) {
@@ -112,7 +112,7 @@ Tool bpftrace_tool(const std::string& name, const std::string& what, const std::
           .ready = "at work",
           .has_programs = true,
           .records = records,
-          .lost = lost_by_bpftrace};
+          .counted = lost_by_bpftrace};
 }
 
 }  // namespace
@@ -127,7 +127,7 @@ std::vector<Tool> tools(const std::filesystem::path& weir) {
        .what = "tcpdump -i any -w FILE in the router's namespace",
        .script = "exec tcpdump -Z root -i any -w $D/file.pcap > $D/said 2> $D/err",
        .ready = "listening on",
-       .lost = lost_by_tcpdump},
+       .counted = lost_by_tcpdump},
       bpftrace_tool("bpftrace-print", "bpftrace printing a line a packet at the 2 hooks",
                     "printf(\"%s %d\\n\", str(args->name), args->len);", true),
       bpftrace_tool("bpftrace-count", "bpftrace counting packets by device name at the 2 hooks",
@@ -140,7 +140,7 @@ std::vector<Tool> tools(const std::filesystem::path& weir) {
                              "-o $D/perf.data > /dev/null 2> $D/err",
                              kTracefs),
        .ready = "ack",
-       .lost = lost_by_perf},
+       .counted = lost_by_perf},
   };
 }
 
@@ -174,7 +174,7 @@ Result<std::optional<std::uint64_t>> RunningTool::finish() {
   const auto ended = process_->wait(kEndLimit);
   if (!ended) return std::unexpected(ended.error());
   if (!*ended) return fail(Errc::failed, tool_.name + " did not end");
-  return tool_.lost ? tool_.lost(folder_) : std::nullopt;
+  return tool_.counted ? tool_.counted(folder_) : std::nullopt;
 }
 
 RunningTool::~RunningTool() {

@@ -22,15 +22,16 @@ struct Tool {
   std::string ready;   ///< said in $D/said or $D/err when it has begun
   bool has_programs = false;
   bool records = true;  ///< keeps something of each packet, so that some can be lost
-  /// Events that it says it lost, from what it has written below the folder; nullopt: it did not say.
-  std::function<std::optional<std::uint64_t>(const std::filesystem::path&)> lost;
+  /// A number that it leaves, from what it has written below the folder: of those that record, the events that it says
+  /// it lost. Nullopt: it did not say.
+  std::function<std::optional<std::uint64_t>(const std::filesystem::path&)> counted;
 };
 
 /// A tool at work, ended by SIGINT and with its files removed when this is destroyed.
 class RunningTool {
  public:
   static Result<RunningTool> start(const Tool& tool, int netns_fd);
-  /// SIGINT, its end, and what it lost.
+  /// SIGINT, its end, and its number.
   Result<std::optional<std::uint64_t>> finish();
   [[nodiscard]] pid_t pid() const { return process_->pid(); }
 

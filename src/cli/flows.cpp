@@ -12,7 +12,9 @@
 #include "cli/live_view.h"
 #include "cli/render_flows.h"
 #include "model/flow_json.h"
+#include "model/json.h"
 #include "observe/flows/capture.h"
+#include "reason/doctor/accounting.h"
 #include "sys/clock.h"
 #include "sys/signal.h"
 
@@ -26,6 +28,9 @@ void print_json(const observe::JoinedWindow& window, const FlowOptions& options,
   } else {
     for (const model::Flow& flow : window.flows.flows) std::cout << flow_line(flow, offset) << '\n';
   }
+  for (const model::Finding& finding : reason::find_accounting_gaps(window.flows)) {
+    std::cout << model::flow_finding_line(finding) << '\n';
+  }
   std::cout << ledger_line(window.flows, &window.conntrack) << std::endl;
 }
 
@@ -33,7 +38,7 @@ void print_window(const observe::JoinedWindow& window, const FlowOptions& option
   if (options.observe.json) return print_json(window, options, offset);
   std::cout << (options.connections ? render_connections(window.connections, options.limit)
                                     : render_flows(window.flows, options.limit))
-            << render_ledger(window.flows, options.verbose);
+            << render_ledger(window.flows, options.verbose) << render_gaps(reason::find_accounting_gaps(window.flows));
   if (options.from.empty() && !options.no_conntrack) std::cout << render_conntrack(window.conntrack);
   std::cout << std::flush;
 }

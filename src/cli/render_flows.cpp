@@ -145,6 +145,16 @@ std::string render_ledger(const model::FlowWindow& window, bool verbose, double 
   return text;
 }
 
+std::string render_gaps(const std::vector<model::Finding>& findings) {
+  std::string text;
+  for (const model::Finding& finding : findings) {
+    text += fmt::format("{}: {} ({}); {}; see {}\n", to_string(finding.severity), finding.title, finding.cause,
+                        finding.fix.command.empty() ? finding.fix.advice : finding.fix.command + " has room for more",
+                        finding.docs());
+  }
+  return text;
+}
+
 std::string render_flow_event(const model::FlowEvent& event, const model::DeviceRef& device,
                               std::chrono::nanoseconds wall_clock_offset) {
   const auto time = std::chrono::sys_time<Nanoseconds>(event.time + wall_clock_offset);

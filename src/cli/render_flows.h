@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/connection.h"
+#include "model/finding.h"
 #include "model/flow.h"
 
 namespace weir::cli {
@@ -22,6 +23,9 @@ std::string render_conntrack(const model::ConntrackAccount& account);
 /// The ledger: a line of sums, and the devices that do not close within `tolerance` (a share of their bytes); all of
 /// them when `verbose`.
 std::string render_ledger(const model::FlowWindow& window, bool verbose, double tolerance = 0.001);
+
+/// A line a finding: what is missing, and what to do.
+std::string render_gaps(const std::vector<model::Finding>& findings);
 
 /// One promotion, demotion or end.
 std::string render_flow_event(const model::FlowEvent& event, const model::DeviceRef& device,

@@ -120,7 +120,7 @@ double flow_rate_bps(std::uint64_t bytes, std::chrono::nanoseconds span) {
 
 std::int64_t LedgerLine::unattributed_bytes() const {
   const auto least = static_cast<std::int64_t>(accounted_bytes + overflow_bytes - link_header_bytes);
-  const auto most = least + static_cast<std::int64_t>(segment_header_bytes);
+  const auto most = least + static_cast<std::int64_t>(segment_header_bytes + below_bytes);
   const auto counted = static_cast<std::int64_t>(interface_bytes);
   if (counted < least) return counted - least;
   return counted > most ? counted - most : 0;
@@ -134,6 +134,8 @@ LedgerLine Ledger::total() const {
     sum.interface_bytes += line.interface_bytes;
     sum.link_header_bytes += line.link_header_bytes;
     sum.segment_header_bytes += line.segment_header_bytes;
+    sum.below_bytes += line.below_bytes;
+    sum.moment_bytes += line.moment_bytes;
   }
   return sum;
 }

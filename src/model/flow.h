@@ -155,6 +155,9 @@ struct LedgerLine {
   std::uint64_t interface_bytes = 0;
   std::uint64_t link_header_bytes = 0;     ///< within the accounted ones, but not within the interface's
   std::uint64_t segment_header_bytes = 0;  ///< beyond the accounted ones; the interface may have counted them
+  std::uint64_t below_bytes = 0;           ///< received, and accounted, at a device below this one
+  /// The line can be off by so much, because flows and counters were not read at the same moment.
+  std::uint64_t moment_bytes = 0;
   /// Interface minus the rest; negative when more was accounted than the interface counted.
   [[nodiscard]] std::int64_t unattributed_bytes() const;
 };
@@ -170,6 +173,7 @@ struct FlowWindow {
   std::chrono::nanoseconds duration{};
   std::vector<Flow> flows;
   Ledger ledger;
+  std::uint32_t table_flows = 0;  ///< that find room in the table for sure; 0: it has no bound
 };
 
 }  // namespace weir::model

@@ -169,6 +169,8 @@ void write_account(JsonWriter& to, const LedgerLine& line) {
   to.field("interface_bytes", line.interface_bytes);
   to.field("link_header_bytes", line.link_header_bytes);
   to.field("segment_header_bytes", line.segment_header_bytes);
+  to.field("below_bytes", line.below_bytes);
+  to.field("moment_bytes", line.moment_bytes);
 }
 
 }  // namespace

@@ -117,6 +117,12 @@ Json to_json(const Finding& finding) {
           {"docs", finding.docs()}};
 }
 
+std::string flow_finding_line(const Finding& finding) {
+  Json line{{"schema", "weir.flow_finding/1"}};
+  line.update(to_json(finding));
+  return line.dump();
+}
+
 Json doctor_json(const HostObservation& observation, const Capabilities& capabilities,
                  const std::vector<Finding>& findings) {
   Json rungs = Json::object();

@@ -27,6 +27,9 @@ nlohmann::ordered_json to_json(const Refusal& refusal);
 /// One element of "findings" in "weir.doctor/1".
 nlohmann::ordered_json to_json(const Finding& finding);
 
+/// The same as a line of its own, "weir.flow_finding/1".
+std::string flow_finding_line(const Finding& finding);
+
 /// "weir.doctor/1".
 nlohmann::ordered_json doctor_json(const HostObservation& observation, const Capabilities& capabilities,
                                    const std::vector<Finding>& findings);

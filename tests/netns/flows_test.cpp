@@ -8,6 +8,7 @@
 #include <set>
 
 #include "observe/flows/flow_watch.h"
+#include "reason/doctor/accounting.h"
 #include "support/flow_host.h"
 #include "support/traffic.h"
 #include "sys/clock.h"
@@ -91,6 +92,7 @@ TEST_F(FlowsTest, BytesAreTheInterfacesOverBothFamiliesAndLargePackets) {
   test::udp_send(net.sender, server4, 20, 10'000, 1'000);
   const FlowWindow seen = window(watch);
   expect_closed(seen);
+  EXPECT_TRUE(reason::find_accounting_gaps(seen).empty());
   for (const int family : {4, 6}) {
     EXPECT_GT(bytes_to_port(seen, net.sender, FlowDirection::tx, IPPROTO_TCP, family), kTcpBytes);
     EXPECT_EQ(bytes_to_port(seen, net.sender, FlowDirection::tx, IPPROTO_TCP, family),
@@ -215,6 +217,9 @@ TEST_F(FlowsTest, TheLedgerClosesWithTenTimesMoreFlowsThanRoom) {
   const FlowWindow seen = window(watch);
   expect_closed(seen);
   EXPECT_GT(seen.ledger.total().overflow_bytes, 0U) << "everything found room: the test shows nothing";
+  const auto gaps = reason::find_accounting_gaps(seen);
+  ASSERT_EQ(gaps.size(), 1U);
+  EXPECT_EQ(gaps[0].cause, "table-full");
   std::set<std::uint16_t> found;
   int wrong = 0;
   for (const Flow& flow : seen.flows) {

@@ -28,6 +28,10 @@ constexpr std::size_t kFewestCounters = 1024;
 /// Kernel overhead of an element of a preallocated per-CPU hash: struct htab_elem, key, pointer, allocator rounding.
 constexpr std::size_t kElementOverheadBytes = 96;
 
+/// A flow stays on few CPUs, so that each of many sees few of them: all rows together are what counts.
+constexpr std::size_t kSketchBudgetBytes = 4U << 20U;
+constexpr std::size_t kFewestSketchRows = 64;
+
 /// The programs know the elephants' rate in bytes per 2^20 ns.
 constexpr double kElephantRateSpanNs = 1U << 20U;
 
@@ -43,7 +47,23 @@ std::uint32_t overflow_keys(std::size_t cpus) {
   return static_cast<std::uint32_t>(std::clamp(kCounterBudgetBytes / key, kFewestCounters, kMostCounters));
 }
 
-void size_maps(dataplane& object, std::size_t cpus) {
+/// Rows of each CPU's sketch: a power of two.
+std::uint32_t sketch_rows(std::size_t cpus) {
+  const std::size_t most = kSketchBudgetBytes / (cpus * sizeof(weir_flow_sketch));
+  return static_cast<std::uint32_t>(
+      std::bit_floor(std::clamp<std::size_t>(most, kFewestSketchRows, WEIR_FLOW_SKETCH_ROWS)));
+}
+
+/// Without queues their maps are as small as a map can be.
+void size_maps(dataplane& object, std::size_t cpus, bool queues) {
+  if (!queues) {
+    for (bpf_map* map : {object.maps.queue_rows, object.maps.queue_counts, object.maps.queue_choices,
+                         object.maps.queue_flows, object.maps.packet_slots}) {
+      bpf_map__set_max_entries(map, 1);
+    }
+    object.rodata->row_mask = 0;
+    return;
+  }
   const std::uint32_t rows = table_rows(cpus);
   bpf_map__set_max_entries(object.maps.queue_rows, rows);
   object.rodata->row_mask = rows - 1;
@@ -51,11 +71,14 @@ void size_maps(dataplane& object, std::size_t cpus) {
 }
 
 /// Without flows their maps are as small as a map can be.
-void size_flow_maps(dataplane& object, std::uint32_t flows) {
+void size_flow_maps(dataplane& object, std::size_t cpus, std::uint32_t flows) {
   // Half of the rows stay free, so that a free one is found in few steps.
   const std::uint32_t rows = flows == 0 ? 1 : std::bit_ceil(flows * 2);
   bpf_map__set_max_entries(object.maps.flows, rows);
   object.rodata->flow_row_mask = rows - 1;
+  const std::uint32_t sketch = sketch_rows(cpus);
+  bpf_map__set_max_entries(object.maps.flow_sketch, sketch);
+  object.rodata->flow_sketch_mask = sketch - 1;
   if (flows != 0) return;
   bpf_map__set_max_entries(object.maps.flow_nats, 1);
   bpf_map__set_max_entries(object.maps.flow_overflows, 1);
@@ -63,8 +86,8 @@ void size_flow_maps(dataplane& object, std::uint32_t flows) {
   bpf_map__set_max_entries(object.maps.flow_events, 4096);
 }
 
-void configure_flows(dataplane& object, const DataPlane::Options& options) {
-  size_flow_maps(object, options.flows);
+void configure_flows(dataplane& object, std::size_t cpus, const DataPlane::Options& options) {
+  size_flow_maps(object, cpus, options.flows);
   object.rodata->account_flows = options.flows != 0;
   const model::ElephantPolicy& policy = options.elephants;
   object.rodata->elephant_bytes = policy.bytes;
@@ -90,6 +113,7 @@ std::uint64_t planned_bytes(const bpf_map* map, std::size_t cpus) {
   const std::uint64_t entries = bpf_map__max_entries(map);
   const std::uint64_t hash_element = 48 + round_up(bpf_map__key_size(map));
   switch (bpf_map__type(map)) {
+    case BPF_MAP_TYPE_LRU_HASH:
     case BPF_MAP_TYPE_HASH:  // one spare element a CPU, so that an update in place always finds one
       return std::bit_ceil(entries) * 16 + (entries + cpus) * (hash_element + value);
     case BPF_MAP_TYPE_PERCPU_HASH:
@@ -180,8 +204,8 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   const bpf::MemoryAccess access = bpf::memory_access();
   skeleton->get().rodata->have_rdonly_cast = access.rdonly_cast != 0;
   skeleton->get().rodata->reads_by_address = access.any_address;
-  configure_flows(skeleton->get(), options);
-  size_maps(skeleton->get(), *cpus);
+  configure_flows(skeleton->get(), *cpus, options);
+  size_maps(skeleton->get(), *cpus, options.queues);
   std::optional<PinnedPlane> pins;
   if (!options.pin_directory.empty()) {
     auto opened = open_pins(skeleton->get(), options.pin_directory);
@@ -297,11 +321,11 @@ Result<std::uint64_t> DataPlane::map_bytes() const {
   return sum;
 }
 
-Result<std::uint64_t> DataPlane::planned_map_bytes(std::size_t cpus) {
+Result<std::uint64_t> DataPlane::planned_map_bytes(std::size_t cpus, bool queues, std::uint32_t flows) {
   auto skeleton = bpf::Skeleton<dataplane>::open();
   if (!skeleton) return pass(std::move(skeleton), "data plane");
-  size_flow_maps(skeleton->get(), 0);
-  size_maps(skeleton->get(), cpus);
+  size_flow_maps(skeleton->get(), cpus, flows);
+  size_maps(skeleton->get(), cpus, queues);
   std::uint64_t sum = 0;
   bpf_map* map = nullptr;
   while ((map = bpf_object__next_map(skeleton->get().obj, map)) != nullptr) sum += planned_bytes(map, cpus);

@@ -97,7 +97,8 @@ class DataPlane {
   [[nodiscard]] Result<std::uint64_t> map_bytes() const;
   /// The same before anything is loaded, for a host with `cpus` possible CPUs: the kernel's own formulas
   /// (bpf_map_ops.map_mem_usage, 6.4).
-  [[nodiscard]] static Result<std::uint64_t> planned_map_bytes(std::size_t cpus);
+  [[nodiscard]] static Result<std::uint64_t> planned_map_bytes(std::size_t cpus, bool queues = true,
+                                                               std::uint32_t flows = 0);
 
  private:
   struct Parts;

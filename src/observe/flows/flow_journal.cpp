@@ -17,7 +17,7 @@ namespace weir::observe {
 
 namespace {
 
-constexpr std::uint64_t kMagic = 0x3177'6F6C'6672'6577;  // of this shape of the files
+constexpr std::uint64_t kMagic = 0x3277'6F6C'6672'6577;  // of this shape of the files
 
 /// Fields one after the other, as they are in memory.
 class Writer {
@@ -106,6 +106,8 @@ void write_counters(Writer& to, const InterfaceCounts& counters) {
     to.value(entry.first.second);
     to.value(entry.second.rx_bytes);
     to.value(entry.second.tx_bytes);
+    to.value(entry.second.rx_unsure);
+    to.value(entry.second.tx_unsure);
   });
 }
 
@@ -116,6 +118,8 @@ InterfaceCounts read_counters(Reader& from) {
     InterfaceCount& count = counters[{netns, from.value<std::uint32_t>()}];
     count.rx_bytes = from.value<std::uint64_t>();
     count.tx_bytes = from.value<std::uint64_t>();
+    count.rx_unsure = from.value<std::uint64_t>();
+    count.tx_unsure = from.value<std::uint64_t>();
   });
   return counters;
 }

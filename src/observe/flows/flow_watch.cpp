@@ -25,8 +25,12 @@ InterfaceCounts middle(const InterfaceCounts& first, InterfaceCounts second) {
   for (auto& [where, count] : second) {
     const auto earlier = first.find(where);
     if (earlier == first.end()) continue;
-    count.rx_bytes = earlier->second.rx_bytes + (count.rx_bytes - earlier->second.rx_bytes) / 2;
-    count.tx_bytes = earlier->second.tx_bytes + (count.tx_bytes - earlier->second.tx_bytes) / 2;
+    const std::uint64_t rx = count.rx_bytes - earlier->second.rx_bytes;
+    const std::uint64_t tx = count.tx_bytes - earlier->second.tx_bytes;
+    count.rx_bytes = earlier->second.rx_bytes + rx / 2;
+    count.tx_bytes = earlier->second.tx_bytes + tx / 2;
+    count.rx_unsure = rx - rx / 2;
+    count.tx_unsure = tx - tx / 2;
   }
   return second;
 }

@@ -116,6 +116,11 @@ model::Ledger ledger_of(const WindowInput& input) {
     line.overflow_bytes = sum.overflow_bytes;
     line.interface_bytes = tx ? after->second.tx_bytes - base.tx_bytes : after->second.rx_bytes - base.rx_bytes;
     line.segment_header_bytes = sum.segment_headers;
+    line.moment_bytes = tx ? after->second.tx_unsure + base.tx_unsure : after->second.rx_unsure + base.rx_unsure;
+    const std::uint64_t seen = sum.bytes + sum.overflow_bytes;
+    if (!tx && receives_from_below(after->second.kind) && line.interface_bytes > seen) {
+      line.below_bytes = line.interface_bytes - seen;
+    }
     if (!tx && counts_without_link_header(after->second.kind)) {
       line.link_header_bytes = kEthernetHeader * (sum.packets + sum.overflow_packets);
     }
@@ -151,6 +156,7 @@ std::vector<model::NetnsRef> DeviceIndex::namespaces() const {
 model::FlowWindow build_window(const WindowInput& input) {
   model::FlowWindow window;
   window.duration = input.duration;
+  window.table_flows = input.request.flows;
   for (const auto& [id, record] : input.table.flows()) {
     if (record.now.packets == record.at_start.packets) continue;
     window.flows.push_back(flow_of(id, record, input));

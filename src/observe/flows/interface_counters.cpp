@@ -22,6 +22,7 @@ constexpr AttrRule kLinkPolicy[] = {{IFLA_STATS64, AttrKind::binary, offsetof(rt
                                     {IFLA_LINKINFO, AttrKind::nested}};
 constexpr AttrRule kInfoPolicy[] = {{IFLA_INFO_KIND, AttrKind::string}};
 constexpr std::array<std::string_view, 4> kWithoutLinkHeader{"bridge", "vlan", "vxlan", "geneve"};
+constexpr std::array<std::string_view, 7> kFromBelow{"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "bond", "team"};
 
 }  // namespace
 
@@ -62,6 +63,10 @@ InterfaceCounts read_interface_counters(const std::vector<model::NetnsRef>& name
 
 bool counts_without_link_header(const std::string& kind) {
   return std::ranges::find(kWithoutLinkHeader, kind) != kWithoutLinkHeader.end();
+}
+
+bool receives_from_below(const std::string& kind) {
+  return std::ranges::find(kFromBelow, kind) != kFromBelow.end();
 }
 
 }  // namespace weir::observe

@@ -20,7 +20,7 @@ static __always_inline void sketch_flow(const struct weir_flow_id* id, __u64 has
   struct weir_flow_sketch* weaker = NULL;
 #pragma unroll
   for (int way = 0; way < 2; way++) {
-    const __u32 index = (__u32)(hash >> (way * 32)) & (WEIR_FLOW_SKETCH_ROWS - 1);
+    const __u32 index = (__u32)(hash >> (way * 32)) & flow_sketch_mask;
     struct weir_flow_sketch* row = bpf_map_lookup_elem(&flow_sketch, &index);
     if (!row) return;
     if (row->id.ethertype == 0) return take_row(row, id, bytes, now);

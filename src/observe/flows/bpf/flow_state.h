@@ -13,6 +13,7 @@ const volatile __u64 elephant_sustained_ns = 100000000;
 const volatile __u64 elephant_demote_ns = 5000000000;
 
 const volatile __u32 flow_row_mask = 131071; /* rows minus one; a power of two minus one */
+const volatile __u32 flow_sketch_mask = WEIR_FLOW_SKETCH_ROWS - 1;
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);

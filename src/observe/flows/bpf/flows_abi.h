@@ -97,7 +97,7 @@ struct weir_flow_sketch {
   __u64 last_ns;
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_flow_sketch) == 96);
-#define WEIR_FLOW_SKETCH_ROWS 4096 /* a CPU; two are looked at */
+#define WEIR_FLOW_SKETCH_ROWS 4096 /* a CPU, fewer where there are many; two are looked at */
 
 enum weir_flow_happening { WEIR_FLOW_PROMOTED = 0, WEIR_FLOW_DEMOTED = 1 };
 struct weir_flow_event {
