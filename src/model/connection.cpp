@@ -4,6 +4,7 @@
 #include <queue>
 #include <set>
 #include <string_view>
+#include <unordered_set>
 
 #include "model/connection_graph.h"
 #include "model/sketch/distinct_sketch.h"
@@ -21,10 +22,17 @@ std::string_view raw_bytes(const T& value) {
   return {reinterpret_cast<const char*>(&value), sizeof value};
 }
 
-std::uint64_t number_of(const DevicePlace& place, std::uint16_t vlan, const FlowTuple& tuple, std::uint64_t more) {
-  const std::array<std::uint64_t, 4> parts{place.netns, std::uint64_t{place.ifindex} << 16U | vlan, hash_of(tuple),
-                                           more};
+std::uint64_t number_of(const DevicePlace& place, std::uint16_t vlan, const FlowTuple& tuple) {
+  const std::array<std::uint64_t, 3> parts{place.netns, std::uint64_t{place.ifindex} << 16U | vlan, hash_of(tuple)};
   return spread_hash(raw_bytes(parts));
+}
+
+/// As above and of one direction of the device, for tables.
+std::uint64_t number_of(const FlowKey& key) {
+  const std::uint64_t place = std::uint64_t{key.ifindex} << 32U | std::uint64_t{key.vlan} << 1U |
+                              static_cast<std::uint64_t>(key.direction == FlowDirection::rx);
+  const std::uint64_t mixed = (hash_of(key.tuple) ^ place) * 0x9E3779B97F4A7C15U ^ key.netns;
+  return (mixed ^ mixed >> 32U) * 0xC4CEB9FE1A85EC53U;
 }
 
 }  // namespace
@@ -58,17 +66,14 @@ class ConnectionMaker {
   [[nodiscard]] std::optional<WorkloadRef> end_workload(const Group& group, const Part& part, bool sender) const;
   [[nodiscard]] FlowSide side(const Flow& flow) const { return input_.side ? input_.side(flow) : FlowSide::inside; }
   std::uint64_t identity(const std::vector<Part>& path, const FlowTuple& initiator);
-  [[nodiscard]] std::uint64_t flow_number(const Flow& flow) const {
-    return number_of({flow.key.netns, flow.key.ifindex}, flow.key.vlan, flow.key.tuple,
-                     1 + static_cast<std::uint64_t>(flow.key.direction));
-  }
-  Memory* remembered(const Flow& flow);
+  void remember();
 
   ConnectionJoiner& joiner_;
   const JoinInput& input_;
   ConnectionGraph graph_;
   std::vector<Group> groups_;
-  std::set<std::uint64_t> taken_;
+  std::vector<Memory*> memory_;  ///< of each flow
+  std::unordered_set<std::uint64_t> taken_;
 };
 
 void ConnectionMaker::gather() {
@@ -153,9 +158,10 @@ std::vector<ConnectionMaker::Part> ConnectionMaker::order(const Group& group) co
   return path;
 }
 
-ConnectionMaker::Memory* ConnectionMaker::remembered(const Flow& flow) {
-  const auto found = joiner_.memory_.find(flow_number(flow));
-  return found == joiner_.memory_.end() ? nullptr : &found->second;
+void ConnectionMaker::remember() {
+  memory_.reserve(input_.flows.size());
+  joiner_.memory_.reserve(input_.flows.size());
+  for (const Flow& flow : input_.flows) memory_.push_back(&joiner_.memory_[number_of(flow.key)]);
 }
 
 /// The id that its flows had longest; else one of where it begins, which is the same whenever it is looked at.
@@ -166,12 +172,12 @@ std::uint64_t ConnectionMaker::identity(const std::vector<Part>& path, const Flo
     const Spot& spot = graph_.spots()[part.spot];
     if (begin == nullptr && !spot.flows.empty()) begin = &spot;
     for (const std::uint32_t number : spot.flows) {
-      const Memory* memory = remembered(input_.flows[number]);
-      if (memory == nullptr || taken_.contains(memory->id)) continue;
+      const Memory* memory = memory_[number];
+      if (memory->round == 0 || taken_.contains(memory->id)) continue;
       if (oldest == nullptr || memory->since < oldest->since) oldest = memory;
     }
   }
-  std::uint64_t id = oldest != nullptr ? oldest->id : number_of(begin->place, begin->vlan, initiator, 0);
+  std::uint64_t id = oldest != nullptr ? oldest->id : number_of(begin->place, begin->vlan, initiator);
   while (!taken_.insert(id).second) ++id;
   return id;
 }
@@ -187,9 +193,8 @@ void ConnectionMaker::set_ways(Connection& connection, const Group& group, const
     for (const std::uint32_t number : graph_.spots()[path[hop].spot].flows) {
       Flow& flow = input_.flows[number];
       const bool to_responder = direction_of_flow(path[hop], flow) == group.forward;
-      const Memory* memory = remembered(flow);
       const Offer offer{{.side = side(flow),
-                         .counted_before = memory != nullptr && memory->counted,
+                         .counted_before = memory_[number]->counted,
                          .hops = to_responder ? hop : path.size() - hop,
                          .bytes = flow.window.bytes,
                          .ifindex = flow.key.ifindex},
@@ -277,12 +282,11 @@ Connection ConnectionMaker::make(const Group& group) {
   set_ways(connection, group, path);
   for (const Part& part : path) {
     for (const std::uint32_t number : graph_.spots()[part.spot].flows) {
-      const Flow& flow = input_.flows[number];
-      const auto [entry, fresh] = joiner_.memory_.try_emplace(flow_number(flow));
-      if (fresh || entry->second.id != connection.id) entry->second.since = joiner_.round_;
-      entry->second.id = connection.id;
-      entry->second.round = joiner_.round_;
-      entry->second.counted = flow.connection->counted;
+      Memory& memory = *memory_[number];
+      if (memory.round == 0 || memory.id != connection.id) memory.since = joiner_.round_;
+      memory.id = connection.id;
+      memory.round = joiner_.round_;
+      memory.counted = input_.flows[number].connection->counted;
     }
   }
   return connection;
@@ -290,6 +294,7 @@ Connection ConnectionMaker::make(const Group& group) {
 
 std::vector<Connection> ConnectionMaker::make() {
   gather();
+  remember();
   std::vector<Connection> connections;
   connections.reserve(groups_.size());
   for (Group& group : groups_) {

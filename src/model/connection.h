@@ -76,7 +76,7 @@ class ConnectionJoiner {
   struct Memory {
     std::uint64_t id = 0;
     std::uint64_t since = 0;  ///< round
-    std::uint64_t round = 0;
+    std::uint64_t round = 0;  ///< that saw it last; 0: none before this one
     bool counted = false;
   };
   friend class ConnectionMaker;

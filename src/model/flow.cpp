@@ -7,8 +7,6 @@
 #include <cstring>
 #include <utility>
 
-#include "model/sketch/distinct_sketch.h"
-
 namespace weir::model {
 
 const char* to_string(FlowDirection direction) {
@@ -47,14 +45,18 @@ FlowTuple FlowTuple::reversed() const {
 }
 
 std::uint64_t hash_of(const FlowTuple& tuple) {
-  std::array<char, 39> bytes{};
-  std::memcpy(bytes.data(), tuple.source.data(), 16);
-  std::memcpy(bytes.data() + 16, tuple.destination.data(), 16);
-  std::memcpy(bytes.data() + 32, &tuple.source_port, 2);
-  std::memcpy(bytes.data() + 34, &tuple.destination_port, 2);
-  std::memcpy(bytes.data() + 36, &tuple.ethertype, 2);
-  std::memcpy(bytes.data() + 38, &tuple.protocol, 1);
-  return spread_hash({bytes.data(), bytes.size()});
+  std::array<std::uint64_t, 5> words{};
+  std::memcpy(words.data(), tuple.source.data(), 16);
+  std::memcpy(words.data() + 2, tuple.destination.data(), 16);
+  words[4] = std::uint64_t{tuple.source_port} << 48U | std::uint64_t{tuple.destination_port} << 32U |
+             std::uint64_t{tuple.ethertype} << 16U | tuple.protocol;
+  std::uint64_t hash = 0x9E3779B97F4A7C15U;
+  for (const std::uint64_t word : words) {
+    hash = (hash ^ word) * 0xC2B2AE3D27D4EB4FU;
+    hash ^= hash >> 32U;
+  }
+  hash *= 0xFF51AFD7ED558CCDU;  // the finalizer of MurmurHash3
+  return hash ^ (hash >> 33U);
 }
 
 std::string address_text(const AddressBytes& address, int family) {
