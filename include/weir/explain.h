@@ -54,6 +54,15 @@ struct Table {
   std::vector<Column> columns;
 };
 
+/// Reads CSV: wide (a column a metric, with one heading line "entity:metric", or two or three of entity, metric and
+/// statistic), or long (time, entity, metric, value). `graph`, where given, tells entity and metric of a heading apart
+/// when both may contain the separator. Errc::usage with file and line for what is no such table.
+Result<Table> read_table(const std::string& path, const Graph* graph = nullptr);
+
+/// Reads a graph: JSON {"nodes": [...], "edges": [{"from", "to"}]}, a CSV adjacency matrix (a row asks the columns), or
+/// a CSV list with the heading from,to.
+Result<Graph> read_graph(const std::string& path);
+
 struct Symptom {
   std::string entity;
   std::string metric;             ///< "latency", or "latency/p99" where there are several statistics
@@ -71,15 +80,27 @@ enum class Engine : std::uint8_t {
   random_walk,
 };
 std::string_view to_string(Engine engine);
+/// In the order of the enumeration.
+std::vector<Engine> all_engines();
 /// Errc::usage, with the nearest names, for none of them.
 Result<Engine> parse_engine(std::string_view word);
 
+/// Something that somebody changed: a configuration, a route, a deployment.
+struct Change {
+  double time_s = 0;
+  std::string entity;
+  std::string what;
+};
+/// Reads CSV with the heading time,entity,change.
+Result<std::vector<Change>> read_changes(const std::string& path);
+
 struct Options {
   Engine engine = Engine::combined;
-  std::size_t top = 5;         ///< causes named at most
-  double significance = 0.01;  ///< a cause with a larger p-value is not named
-  bool undirected = false;     ///< edges say only that two entities have to do with each other
-  std::uint64_t seed = 1;      ///< of engines that sample
+  std::size_t top = 5;            ///< causes named at most
+  double significance = 0.05;     ///< a cause with a larger p-value is not named
+  bool undirected = false;        ///< edges say only that two entities have to do with each other
+  std::uint64_t seed = 1;         ///< of engines that sample
+  std::vector<Change> changes{};  ///< those around the onset are told beside the entities that they are of
 };
 
 /// What an entity or an edge has to do with the symptom.
@@ -90,9 +111,10 @@ struct Cause {
   double p_value = 1;   ///< of at least such a score in a healthy window
   double observed = 0;  ///< that metric, mean over the rows of the symptom
   double expected = 0;
-  double lead_s = 0;           ///< it moved so long before the symptom; negative: after
-  double symptom_without = 0;  ///< what the symptom would have been, were this entity as usual
-  std::string mechanism;       ///< "latency of a dependency", …
+  double lead_s = 0;                 ///< it moved so long before the symptom; negative: after
+  double symptom_without = 0;        ///< what the symptom would have been, were this entity as usual
+  std::string mechanism;             ///< "waits for a slower dependency", …
+  std::vector<std::string> changes;  ///< what was changed there around the onset
 };
 
 struct ExplainedNode {
@@ -120,18 +142,19 @@ struct Rival {
 };
 
 struct Explanation {
+  Engine engine = Engine::combined;
   std::string entity;
   std::string metric;
   double observed = 0;
   double expected = 0;
   double since_s = 0;
-  std::vector<Cause> causes;  ///< most likely first; empty: nothing stands out from the healthy past
-  double p_value = 1;         ///< of the best one, named or not
-  double unexplained = 1;     ///< blame plus this is 1
-  std::vector<ExplainedNode> nodes;
-  std::vector<ExplainedEdge> edges;
-  std::vector<Rival> rivals;
-  std::vector<std::string> notes;  ///< what was missing, what was assumed
+  std::vector<Cause> causes{};  ///< most likely first; empty: nothing stands out from the healthy past
+  double p_value = 1;           ///< of the best one, named or not
+  double unexplained = 1;       ///< blame plus this is 1
+  std::vector<ExplainedNode> nodes{};
+  std::vector<ExplainedEdge> edges{};
+  std::vector<Rival> rivals{};
+  std::vector<std::string> notes{};  ///< what was missing, what was assumed
 };
 
 /// What is known of a graph's entities when all is well.

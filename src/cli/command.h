@@ -39,6 +39,7 @@ inline CLI::Option* add_word_option(CLI::App& command, const std::string& name, 
 
 void add_capabilities(CLI::App& app, Program& program);
 void add_doctor(CLI::App& app, Program& program);
+void add_explain(CLI::App& app, Program& program);
 void add_flows(CLI::App& app, Program& program);
 void add_lab(CLI::App& app, Program& program);
 void add_netns(CLI::App& app, Program& program);

@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);
   weir::cli::Program program;
   weir::cli::add_doctor(app, program);
+  weir::cli::add_explain(app, program);
   weir::cli::add_queues(app, program);
   weir::cli::add_trace(app, program);
   weir::cli::add_show(app, program);

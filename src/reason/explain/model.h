@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -36,6 +37,8 @@ struct Baseline {
 };
 Baseline baseline_of(std::span<const float> series, Quantity quantity);
 
+struct EngineCache;
+
 struct Past::Model {
   Graph graph;
   std::vector<std::vector<std::uint32_t>> callees;  ///< by entity; each once
@@ -46,6 +49,7 @@ struct Past::Model {
   std::vector<double> times_s;
   std::vector<float> healthy;  ///< metric by metric, a row after the other
   std::vector<std::string> notes;
+  std::shared_ptr<EngineCache> engines;  ///< what engines have worked out of it; locked within
 
   [[nodiscard]] std::size_t rows() const { return times_s.size(); }
   [[nodiscard]] std::span<const float> series(std::uint32_t metric) const {

@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "base/text.h"
-#include "reason/explain/model.h"
+#include "reason/explain/mass_engine.h"
 
 namespace weir::explain {
 
@@ -92,6 +92,7 @@ Result<Past> Past::learn(Graph graph, const Table& healthy) {
     if (std::max(edge.from, edge.to) >= graph.entities.size()) return fail(Errc::usage, "an edge of no entity");
   }
   auto model = std::make_unique<Model>();
+  model->engines = std::make_shared<EngineCache>();
   std::unordered_map<std::string, std::uint32_t> ids;
   for (std::uint32_t i = 0; i < graph.entities.size(); ++i) ids.emplace(graph.entities[i], i);
   const std::size_t in_graph = graph.entities.size();

@@ -1,0 +1,37 @@
+// A finding by regression, for symptoms that do not add up along edges.
+#include <cmath>
+
+#include "reason/explain/finding.h"
+
+namespace weir::explain {
+
+Finding find_by_statistics(const Case& incident, StatisticsEngine& engine) {
+  const std::uint32_t symptom_entity = incident.symptom_entity();
+  const StatisticsVerdict verdict = engine.judge(window_rows(incident), incident.onset, incident.rows());
+  const PastModel& past = *incident.past;
+  double change = 0;
+  std::size_t values = 0;
+  for (std::size_t row = incident.onset; row < incident.rows(); ++row) {
+    const float value = incident.series(incident.symptom)[row];
+    if (!std::isfinite(value)) continue;
+    change += value - past.baselines[incident.symptom].centre;
+    ++values;
+  }
+  change /= static_cast<double>(std::max<std::size_t>(1, values));
+  Finding finding{.unit = past.metrics[incident.symptom].name, .symptom_out = verdict.symptom_out >= 1};
+  for (const auto& [edge, part] : verdict.passed) {
+    finding.passed[edge] = {part.first * std::abs(change), part.second};
+  }
+  const NullTail tail = engine.null_tail(incident.rows() - incident.onset);
+  for (const auto& [entity, found] : verdict.entities) {
+    finding.blame[entity] = found.blame;
+    finding.metrics[entity] = found.metric;
+    if (entity == symptom_entity) continue;
+    const double p = tail.p_value(found.score);
+    finding.p_values[entity] = p;
+    finding.p_value = std::min(finding.p_value, p);
+  }
+  return finding;
+}
+
+}  // namespace weir::explain
