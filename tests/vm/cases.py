@@ -192,7 +192,8 @@ def trace_journeys():
 
 
 def flows():
-    """The ledger closes but for what passes while it is read, which takes its time here; and what conntrack rewrites is named, in a network with NAT."""
+    """The ledger closes but for what passes while it is read, which takes its time here; and what conntrack
+    rewrites is named and one connection on all devices, in a network with NAT."""
     ran = run(WEIR, "lab", "run", "nat", "--", WEIR, "flows", "list", "--for", "4s", "--json")
     if ran.returncode != 0:
         return ran.stderr
@@ -201,7 +202,18 @@ def flows():
     if open_ones or not lines[-1]["devices"]:
         return f"the ledger does not close: {open_ones or lines[-1]}"
     rewritten = [line for line in lines[:-1] if line["nat"] and line["nat"]["rewrites"]]
-    return None if rewritten else f"no flow of {len(lines) - 1} is rewritten"
+    if not rewritten:
+        return f"no flow of {len(lines) - 1} is rewritten"
+    tables = lines[-1]["conntrack"]
+    if tables["source"] != "events" or tables["malformed"] or tables["unread"] or not any(line["ct"] for line in rewritten):
+        return f"conntrack's table is not known: {tables}"
+    devices = {}
+    for line in lines[:-1]:
+        devices.setdefault(line["connection"], []).append((line["dev"], line["counted"]))
+    if not all(1 <= sum(counted for _, counted in rows) <= 2 for rows in devices.values()):
+        return "a direction of a connection does not count once"
+    crossing = {line["connection"] for line in rewritten}
+    return None if max(len(devices[one]) for one in crossing) == 8 else f"no connection crosses four devices both ways: {devices}"
 
 
 def trace_filter():
