@@ -39,6 +39,8 @@ std::vector<Form> forms() {
   const std::string filter = fmt::format("'udp and dst host {}'", PairNetwork::kDestination);
   const std::string two = "--probe net_dev_queue --probe netif_receive_skb ";
   return {
+      {"record-1, ring of 4k", "-o $D/file.weir --ring 4k --probe net_dev_queue " + filter, "hooks into"},
+      {"sample-1, 1 flow in 64", "-o $D/file.weir --sample 64 --probe net_dev_queue " + filter, "hooks into"},
       {"record-2", "-o $D/file.weir " + two + filter, "hooks into"},
       {"record-2, ring of 64k", "-o $D/file.weir --ring 64k " + two + filter, "hooks into"},
       {"record, ring of 64k", "-o $D/file.weir --ring 64k " + filter, "hooks into"},
@@ -57,7 +59,8 @@ struct Row {
   bool balanced = true;      ///< each hook's books and their sum
 
   [[nodiscard]] std::uint64_t accounted() const {
-    return at_the_hook["emitted"].get<std::uint64_t>() + at_the_hook["lost"].get<std::uint64_t>();
+    return at_the_hook["emitted"].get<std::uint64_t>() + at_the_hook["lost"].get<std::uint64_t>() +
+           at_the_hook["sampled_out"].get<std::uint64_t>();
   }
   [[nodiscard]] bool sound() const { return total.is_null() || (balanced && accounted() == sent && sent == taken); }
 };

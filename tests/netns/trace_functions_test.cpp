@@ -26,6 +26,8 @@ class TraceFunctions : public ::testing::TestWithParam<FunctionRung> {
     request.filter = "udp and dst host 10.9.5.2";
     // The packet is their first, third and second argument.
     request.hooks.functions = {"udp_rcv", "ip_rcv", "ip_output"};
+    // Where the packet is, hooks at devices say.
+    request.hooks.tracepoints = {WEIR_HOOK_net_dev_start_xmit, WEIR_HOOK_netif_receive_skb};
     request.functions_by = GetParam();
     request.stack = true;
     return request;
@@ -75,14 +77,15 @@ TEST_P(TraceFunctions, FireWithTheRightPacketWhereTheyRun) {
   if (!session && session.error().code == Errc::unsupported) GTEST_SKIP() << session.error().message;
   ASSERT_TRUE(session) << session.error().message;
   EXPECT_THAT(session->notes(), ::testing::IsEmpty());
-  EXPECT_EQ(session->hooks().size(), 3U);
+  EXPECT_EQ(session->hooks().size(), 5U);
   test::udp_send(sender, test::address("10.9.5.2", test::kPort), kDatagrams, 100);
-  const auto journeys = events(*session, 3 * kDatagrams);
+  const auto journeys = events(*session, 5 * kDatagrams);
   session->stop();
   EXPECT_EQ(journeys.size(), static_cast<std::size_t>(kDatagrams));
   for (const auto& [id, own] : journeys) {
     std::vector<std::string> functions;
     for (const model::TraceEvent& event : own) {
+      if (!event.hook.name.starts_with("kprobe:")) continue;
       functions.push_back(function_of(event));
       const bool sends = functions.back() == "ip_output";
       EXPECT_EQ(event.device.netns.id, sends ? sender.id() : receiver.id()) << event.hook.name;
