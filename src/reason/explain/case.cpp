@@ -144,9 +144,13 @@ Result<Case> make_case(const PastModel& past, const Table& window, const Symptom
   if (symptom.since_s && (*symptom.since_s > window.times_s.back())) {
     return fail(Errc::usage, "the symptom would begin after the last row of the window");
   }
-  result.way = way_of(result);
-  result.onset = find_onset(result, symptom.since_s);
+  locate_symptom(result, symptom.since_s);
   return result;
+}
+
+void locate_symptom(Case& incident, const std::optional<double>& since_s) {
+  incident.way = way_of(incident);
+  incident.onset = find_onset(incident, since_s);
 }
 
 }  // namespace weir::explain

@@ -1,4 +1,6 @@
 // From a case to an explanation: the engine that was asked for, and its finding written out.
+#include <fmt/format.h>
+
 #include "reason/explain/engines.h"
 #include "reason/explain/finding.h"
 
@@ -6,7 +8,26 @@ namespace weir::explain {
 
 namespace {
 
-Result<Finding> find(const Case& incident, const Options& options) {
+std::string span_text(double seconds) {
+  return seconds < 7200 ? fmt::format("{:.0f} s", seconds) : fmt::format("{:.1f} h", seconds / 3600);
+}
+
+/// Takes the season out of a case whose past has one.
+void take_season_out(Case& incident, const std::optional<double>& since_s) {
+  EngineCache& cache = *incident.past->engines;
+  const std::lock_guard lock(cache.mutex);
+  if (!cache.season_known) {
+    cache.season = find_season(*incident.past);
+    if (cache.season) cache.without_season = std::make_unique<PastModel>(without_season(*incident.past, *cache.season));
+    cache.season_known = true;
+  }
+  if (!cache.season) return;
+  incident.notes.push_back(
+      fmt::format("metrics follow a period of {}, which was taken out", span_text(cache.season->period_s)));
+  remove_season(incident, *cache.without_season, *cache.season, since_s);
+}
+
+Result<Finding> find(Case& incident, const Symptom& symptom, const Options& options) {
   const MurphySettings murphy{.seed = options.seed};
   switch (options.engine) {
     case Engine::murphy:
@@ -33,6 +54,7 @@ Result<Finding> find(const Case& incident, const Options& options) {
                 "engine mass: " + incident.past->metrics[incident.symptom].name + " does not add up along edges",
                 "latency, availability, failures and drops do; --engine combined takes what fits");
   }
+  take_season_out(incident, symptom.since_s);
   StatisticsEngine engine(*incident.past, incident.symptom, options.undirected);
   return find_by_statistics(incident, engine);
 }
@@ -42,7 +64,7 @@ Result<Finding> find(const Case& incident, const Options& options) {
 Result<Explanation> explain(const Past& past, const Table& window, const Symptom& symptom, const Options& options) {
   auto incident = make_case(past.model(), window, symptom, options.undirected);
   if (!incident) return std::unexpected(incident.error());
-  const auto finding = find(*incident, options);
+  const auto finding = find(*incident, symptom, options);
   if (!finding) return std::unexpected(finding.error());
   return write_explanation(*incident, *finding, options);
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -68,6 +69,7 @@ struct Case {
   Bad way = Bad::up;            ///< which way the symptom moved
   bool undirected = false;
   std::vector<std::string> notes{};
+  std::vector<float> offsets{};  ///< by metric: what was taken out of its values since the onset; empty: nothing
 
   [[nodiscard]] std::size_t rows() const { return times_s.size(); }
   [[nodiscard]] std::span<const float> series(std::uint32_t metric) const {
@@ -81,6 +83,9 @@ struct Case {
 
 /// Errc::usage, with the nearest names, for a symptom that is not there.
 Result<Case> make_case(const PastModel& past, const Table& window, const Symptom& symptom, bool undirected);
+
+/// Finds again which way the symptom moved and from which row on; the given time may be off by a few rows.
+void locate_symptom(Case& incident, const std::optional<double>& since_s);
 
 /// An entity with how much an engine suspects it; engines give them in descending order.
 struct Suspect {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <deque>
+#include <set>
 
 namespace weir::explain {
 
@@ -13,6 +13,7 @@ namespace {
 /// Scales beyond which the mean of a window has moved.
 constexpr double moved_scales = 3;
 /// Neighbours' metrics that one regression takes at most.
+constexpr double weight_of_steps = 4;
 constexpr std::size_t most_features = 10;
 constexpr float ridge = 0.02F;
 /// Metrics that are visited at most.
@@ -121,11 +122,24 @@ class StatisticsEngine::Walk {
  private:
   const Moved& moved(std::uint32_t metric) { return engine_.moved(rows_, first_, last_, metric); }
   bool has_moved(std::uint32_t metric) { return std::abs(moved(metric).by) > moved_scales; }
+  /// Product moment of two standardised series: of their values and, with more weight, of their steps from row to row,
+  /// in which what drives everything slowly (the time of day, the load) does not show.
+  double moment(std::uint32_t a, std::uint32_t b) {
+    const auto [found, added] = moments_.emplace(std::minmax(a, b), 0);
+    if (!added) return found->second;
+    const float* const left = engine_.columns_.column(a);
+    const float* const right = engine_.columns_.column(b);
+    double levels = left[0] * right[0];
+    double steps = 0;
+    for (std::size_t row = 1; row < engine_.columns_.rows(); ++row) {
+      levels += left[row] * right[row];
+      steps += (left[row] - left[row - 1]) * (right[row] - right[row - 1]);
+    }
+    return found->second = (levels + weight_of_steps * steps) / static_cast<double>(engine_.columns_.rows());
+  }
   double correlation(std::uint32_t a, std::uint32_t b) {
-    const float* const other = engine_.columns_.column(b);
-    float product = 0;
-    dot_products(engine_.columns_.column(a), {&other, 1}, engine_.columns_.stride(), &product);
-    return product / static_cast<double>(engine_.columns_.rows());
+    const double scale = std::sqrt(moment(a, a) * moment(b, b));
+    return scale > 0 ? moment(a, b) / scale : 0;
   }
   std::uint32_t node_of(std::uint32_t metric) {
     const auto [found, added] = nodes_.emplace(metric, static_cast<std::uint32_t>(metrics_.size()));
@@ -188,15 +202,15 @@ class StatisticsEngine::Walk {
     Eigen::MatrixXf gram(size, size);
     Eigen::VectorXf with_target(size);
     for (Eigen::Index i = 0; i < size; ++i) {
-      with_target(i) = static_cast<float>(correlation(metric, features[static_cast<std::size_t>(i)]));
+      const std::uint32_t feature = features[static_cast<std::size_t>(i)];
+      with_target(i) = static_cast<float>(moment(metric, feature));
       for (Eigen::Index k = 0; k <= i; ++k) {
-        gram(i, k) = gram(k, i) = static_cast<float>(
-            correlation(features[static_cast<std::size_t>(i)], features[static_cast<std::size_t>(k)]));
+        gram(i, k) = gram(k, i) = static_cast<float>(moment(feature, features[static_cast<std::size_t>(k)]));
       }
-      gram(i, i) += ridge;
+      gram(i, i) *= 1 + ridge;
     }
     const Eigen::VectorXf beta = gram.llt().solve(with_target);
-    const double r2 = std::clamp(static_cast<double>(beta.dot(with_target)), 0.0, 1.0);
+    const double r2 = std::clamp(static_cast<double>(beta.dot(with_target)) / moment(metric, metric), 0.0, 1.0);
     const double change = moved(metric).standard;
     std::vector<double> parts(features.size());
     double sum = 0;
@@ -209,9 +223,9 @@ class StatisticsEngine::Walk {
       parts[i] = std::clamp(static_cast<double>(beta(at)) * feature.standard / change, 0.0, 1.0);
       sum += parts[i];
       if (with_target(at) * feature.standard * change <= 0) continue;
-      weights[i] = parts[i] + 0.1 * std::abs(with_target(at));
+      weights[i] = parts[i] + 0.1 * std::abs(correlation(metric, features[i]));
       weight_sum += weights[i];
-      farthest = std::max(farthest, std::abs(feature.by) * std::abs(with_target(at)));
+      farthest = std::max(farthest, std::abs(feature.by * correlation(metric, features[i])));
     }
     const double left = std::max(0.0, 1 - sum);
     // A feature that is farther out than ever tells nothing about how much it can do: a line is only where it was
@@ -236,16 +250,37 @@ class StatisticsEngine::Walk {
   void propose(std::uint32_t node, std::uint32_t metric, const std::vector<std::uint32_t>& known, double left) {
     const std::uint32_t entity = past_.metrics[metric].entity;
     const double change = moved(metric).standard;
+    std::vector<std::pair<std::uint32_t, double>> proposals;
+    double sum = 0;
     for (const std::uint32_t other : all_moved_) {
       if (past_.metrics[other].entity == entity || std::ranges::find(known, other) != known.end()) continue;
-      // What asks something of this one is moved by it, not the other way round.
-      const auto& callers = past_.callers[entity];
-      if (std::ranges::binary_search(callers, past_.metrics[other].entity)) continue;
+      // What asks something of this one, even through others, is moved by it, not the other way round.
+      if (above(entity).contains(past_.metrics[other].entity)) continue;
       const double together = correlation(metric, other);
       if (std::abs(together) < least_proposed || together * moved(other).standard * change <= 0) continue;
-      const std::uint32_t to = node_of(other);
-      shares_[node].push_back({to, left * together * together, true});
+      proposals.emplace_back(other, together * together);
+      sum += together * together;
     }
+    // All of them get no more than what the best ones tell: many that tell a little tell the same.
+    for (const auto& [other, told] : proposals) {
+      const std::uint32_t to = node_of(other);
+      shares_[node].push_back({to, left * told * told / sum, true});
+    }
+  }
+
+  /// Entities from which edges lead to this one.
+  const std::set<std::uint32_t>& above(std::uint32_t entity) {
+    const auto [found, added] = above_.try_emplace(entity);
+    if (!added) return found->second;
+    std::vector<std::uint32_t> next{entity};
+    while (!next.empty()) {
+      const std::uint32_t at = next.back();
+      next.pop_back();
+      for (const std::uint32_t caller : past_.callers[at]) {
+        if (found->second.insert(caller).second) next.push_back(caller);
+      }
+    }
+    return found->second;
   }
 
   StatisticsEngine& engine_;
@@ -257,6 +292,8 @@ class StatisticsEngine::Walk {
   std::unordered_map<std::uint32_t, std::uint32_t> nodes_;
   Shares shares_;
   std::vector<std::uint32_t> all_moved_;
+  std::map<std::uint32_t, std::set<std::uint32_t>> above_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, double> moments_;
 };
 
 StatisticsVerdict StatisticsEngine::judge(const RowsView& rows, std::size_t first, std::size_t last) {

@@ -28,6 +28,16 @@ double mean_of(std::span<const float> values, std::size_t first) {
   return count == 0 ? std::nan("") : sum / static_cast<double>(count);
 }
 
+/// What a metric was, and should have been, since the onset; with what was taken out of both.
+double observed_of(const Case& incident, std::uint32_t metric) {
+  const double offset = incident.offsets.empty() ? 0 : incident.offsets[metric];
+  return mean_of(incident.series(metric), incident.onset) + offset;
+}
+double expected_of(const Case& incident, std::uint32_t metric) {
+  const double offset = incident.offsets.empty() ? 0 : incident.offsets[metric];
+  return incident.past->baselines[metric].centre + offset;
+}
+
 /// The first row at which a metric is out by three scales, no earlier than a few before the onset.
 std::optional<std::size_t> first_out(const Case& incident, std::uint32_t metric) {
   constexpr std::size_t before = 5;
@@ -79,8 +89,8 @@ class ExplanationWriter {
     Explanation result{.engine = options_.engine,
                        .entity = past.graph.entities[symptom.entity],
                        .metric = symptom.name,
-                       .observed = mean_of(incident_.series(incident_.symptom), incident_.onset),
-                       .expected = past.baselines[incident_.symptom].centre,
+                       .observed = observed_of(incident_, incident_.symptom),
+                       .expected = expected_of(incident_, incident_.symptom),
                        .since_s = incident_.times_s[incident_.onset],
                        .p_value = finding_.p_value,
                        .notes = past.notes};
@@ -120,8 +130,8 @@ class ExplanationWriter {
             .metric = past.metrics[metric].name,
             .blame = blame,
             .p_value = finding_.p_values.at(entity),
-            .observed = mean_of(incident_.series(metric), incident_.onset),
-            .expected = past.baselines[metric].centre,
+            .observed = observed_of(incident_, metric),
+            .expected = expected_of(incident_, metric),
             .lead_s = lead_of(incident_, metric),
             .symptom_without = result.observed - blame * (result.observed - result.expected),
             .mechanism =
@@ -171,8 +181,8 @@ class ExplanationWriter {
       const auto blame = finding_.blame.find(entity);
       result.nodes.push_back({.entity = past.graph.entities[entity],
                               .metric = past.metrics[metric].name,
-                              .observed = mean_of(incident_.series(metric), incident_.onset),
-                              .expected = past.baselines[metric].centre,
+                              .observed = observed_of(incident_, metric),
+                              .expected = expected_of(incident_, metric),
                               .blame = blame == finding_.blame.end() ? 0 : blame->second});
     }
   }
