@@ -9,11 +9,12 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <thread>
 
-#include "netns/socket.h"
+#include "netns/netns.h"
 #include "observe/flows/flow_watch.h"
 #include "support/namespaces.h"
 #include "sys/clock.h"

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 
-#include "netns/socket.h"
+#include "netns/netns.h"
 #include "pinned.h"
 
 namespace weir::bench {

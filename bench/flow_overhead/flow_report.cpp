@@ -22,7 +22,7 @@ std::vector<double> net_ns(const Series& series) {
   return net;
 }
 
-std::string text_of(const std::vector<double>& values, double share, const char* format) {
+std::string figure(const std::vector<double>& values, double share, const char* format) {
   return values.empty() ? "-" : fmt::format(fmt::runtime(format), quantile(values, share));
 }
 
@@ -39,17 +39,17 @@ std::string forwarding_row(const FlowReport& report, const Series& series) {
   const std::vector<double> net = net_ns(series);
   const std::vector<double> seen = shares(report, series);
   return fmt::format("{:<12} {:>7} {:>7}  {:>7} {:>7}  {:>7} {:>7}  {:>8}  {:>7} {:>7}\n", series.name,
-                     text_of(series.ns_per_packet, 0, "{:.0f}"), text_of(series.ns_per_packet, 0.5, "{:.0f}"),
-                     text_of(series.added_ns, 0, "{:.0f}"), text_of(series.added_ns, 0.5, "{:.0f}"),
-                     text_of(net, 0, "{:.1f}"), text_of(net, 0.5, "{:.1f}"), text_of(series.reader_ns, 0.5, "{:.0f}"),
-                     text_of(seen, 0, "{:.2f}"), text_of(seen, 0.5, "{:.2f}"));
+                     figure(series.ns_per_packet, 0, "{:.0f}"), figure(series.ns_per_packet, 0.5, "{:.0f}"),
+                     figure(series.added_ns, 0, "{:.0f}"), figure(series.added_ns, 0.5, "{:.0f}"),
+                     figure(net, 0, "{:.1f}"), figure(net, 0.5, "{:.1f}"), figure(series.reader_ns, 0.5, "{:.0f}"),
+                     figure(seen, 0, "{:.2f}"), figure(seen, 0.5, "{:.2f}"));
 }
 
 std::string echo_row(const EchoSeries& series) {
   if (!series.absent.empty()) return fmt::format("{:<12} {}\n", series.name, series.absent);
-  return fmt::format("{:<12} {:>7} {:>7}  {:>7} [{} .. {}]\n", series.name, text_of(series.ns_per_request, 0, "{:.0f}"),
-                     text_of(series.ns_per_request, 0.5, "{:.0f}"), text_of(series.loss_pct, 0.5, "{:+.1f}"),
-                     text_of(series.loss_pct, 0.25, "{:+.1f}"), text_of(series.loss_pct, 0.75, "{:+.1f}"));
+  return fmt::format("{:<12} {:>7} {:>7}  {:>7} [{} .. {}]\n", series.name, figure(series.ns_per_request, 0, "{:.0f}"),
+                     figure(series.ns_per_request, 0.5, "{:.0f}"), figure(series.loss_pct, 0.5, "{:+.1f}"),
+                     figure(series.loss_pct, 0.25, "{:+.1f}"), figure(series.loss_pct, 0.75, "{:+.1f}"));
 }
 
 ordered_json spread(const std::vector<double>& values) {
@@ -88,8 +88,8 @@ std::string to_text(const FlowReport& report) {
   return text + fmt::format(
                     "\nFrom the packet that crosses the threshold to the event at the agent: p50 {} us, p99 {} us, "
                     "largest {} us, of {}\n",
-                    text_of(report.promotion_us, 0.5, "{:.0f}"), text_of(report.promotion_us, 0.99, "{:.0f}"),
-                    text_of(report.promotion_us, 1, "{:.0f}"), report.promotion_us.size());
+                    figure(report.promotion_us, 0.5, "{:.0f}"), figure(report.promotion_us, 0.99, "{:.0f}"),
+                    figure(report.promotion_us, 1, "{:.0f}"), report.promotion_us.size());
 }
 
 std::string to_json(const FlowReport& report) {

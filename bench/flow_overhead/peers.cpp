@@ -11,7 +11,7 @@ namespace weir::bench {
 
 namespace {
 
-std::string text_of(const std::filesystem::path& file) {
+std::string file_text(const std::filesystem::path& file) {
   std::ifstream in(file);
   std::stringstream text;
   text << in.rdbuf();
@@ -20,7 +20,7 @@ std::string text_of(const std::filesystem::path& file) {
 
 /// "Packets processed: 18950"
 std::optional<std::uint64_t> seen_by_softflowd(const std::filesystem::path& folder) {
-  const std::string said = text_of(folder / "statistics");
+  const std::string said = file_text(folder / "statistics");
   for (const std::string_view line : split(said, '\n')) {
     constexpr std::string_view kWords = "Packets processed:";
     if (line.starts_with(kWords)) return parse_u64(trim(line.substr(kWords.size())));
@@ -30,7 +30,7 @@ std::optional<std::uint64_t> seen_by_softflowd(const std::filesystem::path& fold
 
 /// "10.0.1.2,10.0.2.2,40000,9000,udp,PACKETS,BYTES"
 std::optional<std::uint64_t> seen_by_pmacctd(const std::filesystem::path& folder) {
-  const std::string said = text_of(folder / "said");
+  const std::string said = file_text(folder / "said");
   std::uint64_t packets = 0;
   for (const std::string_view line : split(said, '\n')) {
     const std::vector<std::string_view> words = split(line, ',');
@@ -41,7 +41,7 @@ std::optional<std::uint64_t> seen_by_pmacctd(const std::filesystem::path& folder
 
 /// "@rx[2, 10.0.1.2, ...]: PACKETS"
 std::optional<std::uint64_t> seen_by_bpftrace(const std::filesystem::path& folder) {
-  const std::string said = text_of(folder / "said");
+  const std::string said = file_text(folder / "said");
   std::uint64_t packets = 0;
   for (const std::string_view line : split(said, '\n')) {
     const std::size_t colon = line.rfind(": ");

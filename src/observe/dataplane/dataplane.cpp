@@ -76,6 +76,7 @@ void size_flow_maps(dataplane& object, std::size_t cpus, std::uint32_t flows) {
   const std::uint32_t rows = flows == 0 ? 1 : std::bit_ceil(flows * 2);
   bpf_map__set_max_entries(object.maps.flows, rows);
   object.rodata->flow_row_mask = rows - 1;
+  object.rodata->flow_near_mask = std::min<std::uint32_t>(rows, WEIR_FLOW_NEAR_ROWS) - 1;
   const std::uint32_t sketch = sketch_rows(cpus);
   bpf_map__set_max_entries(object.maps.flow_sketch, sketch);
   object.rodata->flow_sketch_mask = sketch - 1;

@@ -8,6 +8,7 @@
 #include "observe/flows/bpf/flow_overflow.h"
 #include "observe/flows/bpf/flow_tuple.h"
 
+#define FLOW_TCP_FIN 1
 #define FLOW_TCP_SYN 2
 #define FLOW_TCP_TIME_WAIT 6
 #define FLOW_TCP_NEW_SYN_RECV 12
@@ -59,6 +60,8 @@ static __always_inline void flow_account(const struct sk_buff* skb, const struct
   if (now > before) {
     flow->last_ns = now;
     if (direction == WEIR_TX) flow_socket(flow, &id, skb);
+  } else if (direction == WEIR_TX && tcp_flags & FLOW_TCP_FIN) {
+    flow_socket(flow, &id, skb); /* of a connection that is over within a tick */
   }
   if (direction == WEIR_TX && (before == 0 || tcp_flags & FLOW_TCP_SYN)) flow_connection(&id, skb);
   judge_flow(&id, flow, bytes, before ? before : now, now);

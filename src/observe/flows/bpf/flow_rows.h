@@ -37,16 +37,34 @@ static __always_inline bool claim_row(struct weir_flow_row* row, const struct we
   return true;
 }
 
-/* The flow's counters, made when this is its first packet; NULL when there is no room. */
-static __always_inline struct weir_flow_count* flow_of(const struct weir_flow_id* id, __u64 hash, __u64 now) {
+/* Index of a probe; the same hash always has the same ones. */
+static __always_inline __u32 flow_probe(__u64 hash, int probe) {
   const __u32 step = (__u32)(hash >> 32) | 1;
-  __u32 at = (__u32)hash;
-  for (int probe = 0; probe < WEIR_FLOW_PROBES; probe++, at += step) {
-    const __u32 index = at & flow_row_mask;
+  const __u32 at = (__u32)hash + (__u32)probe * step;
+  return at & (probe < WEIR_FLOW_NEAR_PROBES ? flow_near_mask : flow_row_mask);
+}
+
+/* Makes the flow's row, or finds it far from its first place: others may have stood before it when it was made. A free
+ * row is taken only when the flow is not in the first place behind the near ones either. */
+static __noinline struct weir_flow_count* flow_far(const struct weir_flow_id* id, __u64 hash, __u64 now) {
+  for (int probe = 0; probe < WEIR_FLOW_PROBES; probe++) {
+    const __u32 index = flow_probe(hash, probe);
     struct weir_flow_row* row = bpf_map_lookup_elem(&flows, &index);
     if (!row) return NULL;
     if (row->state == WEIR_FLOW_LIVE && same_flow(&row->id, id)) return &row->count;
     if (row->state == WEIR_FLOW_FREE && claim_row(row, id, now)) return &row->count;
   }
   return NULL;
+}
+
+/* The flow's counters, made when this is its first packet; NULL when there is no room. */
+static __always_inline struct weir_flow_count* flow_of(const struct weir_flow_id* id, __u64 hash, __u64 now) {
+#pragma unroll
+  for (int probe = 0; probe <= WEIR_FLOW_NEAR_PROBES; probe++) {
+    const __u32 index = flow_probe(hash, probe);
+    struct weir_flow_row* row = bpf_map_lookup_elem(&flows, &index);
+    if (!row) return NULL;
+    if (row->state == WEIR_FLOW_LIVE && same_flow(&row->id, id)) return &row->count;
+  }
+  return flow_far(id, hash, now);
 }

@@ -12,7 +12,8 @@ const volatile __u64 elephant_rate = 1310;
 const volatile __u64 elephant_sustained_ns = 100000000;
 const volatile __u64 elephant_demote_ns = 5000000000;
 
-const volatile __u32 flow_row_mask = 131071; /* rows minus one; a power of two minus one */
+const volatile __u32 flow_row_mask = 131071;                   /* rows minus one; a power of two minus one */
+const volatile __u32 flow_near_mask = WEIR_FLOW_NEAR_ROWS - 1; /* of the first rows, at most flow_row_mask */
 const volatile __u32 flow_sketch_mask = WEIR_FLOW_SKETCH_ROWS - 1;
 
 struct {

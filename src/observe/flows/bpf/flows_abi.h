@@ -21,25 +21,25 @@ struct weir_flow_id {
 WEIR_ABI_ASSERT(sizeof(struct weir_flow_id) == 56);
 
 /* Cumulative; written by every CPU, what must be exact by atomic additions. Times are CLOCK_MONOTONIC, to a tick of
- * the kernel. */
+ * the kernel. What each packet touches comes first, behind the id, so that a hit takes as few cache lines as it can. */
 struct weir_flow_count {
   __u64 bytes;
   __u64 packets;
-  __u64 extra_packets; /* on the wire, beyond `packets`: segments of GSO packets */
-  __u64 extra_bytes;   /* headers that those segments have there */
-  __u64 first_ns;
   __u64 last_ns;
-  __u64 cgroup;    /* of the sending socket, 0: none seen */
-  __u64 above_ns;  /* since when the flow keeps up the policy's rate */
-  __u64 credit;    /* bytes that it is ahead of that rate, at `last_ns` */
-  __u64 judged_ns; /* elephants: when the window began over which their rate is looked at */
-  __u64 judged_bytes;
-  __u32 srtt_us; /* as the kernel keeps it: eight times the value */
-  __u32 retransmits;
   __u32 elephant; /* 0 or 1 */
   __u8 tcp_flags;
   __u8 has_tcp; /* srtt_us and retransmits were read */
   __u8 pad[2];
+  __u64 above_ns;  /* since when the flow keeps up the policy's rate */
+  __u64 credit;    /* bytes that it is ahead of that rate, at `last_ns` */
+  __u64 judged_ns; /* elephants: when the window began over which their rate is looked at */
+  __u64 judged_bytes;
+  __u64 extra_packets; /* on the wire, beyond `packets`: segments of GSO packets */
+  __u64 extra_bytes;   /* headers that those segments have there */
+  __u64 first_ns;
+  __u64 cgroup;  /* of the sending socket, 0: none seen */
+  __u32 srtt_us; /* as the kernel keeps it: eight times the value */
+  __u32 retransmits;
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_flow_count) == 104);
 
@@ -53,6 +53,10 @@ struct weir_flow_row {
 };
 WEIR_ABI_ASSERT(sizeof(struct weir_flow_row) == 168);
 #define WEIR_FLOW_PROBES 16
+/* The first probes stay among the first rows, so that the flows of a host with few of them share few pages: rows all
+ * over a table of 22 MB cost a walk through the page tables each. */
+#define WEIR_FLOW_NEAR_PROBES 2
+#define WEIR_FLOW_NEAR_ROWS 4096
 
 /* Tuples of a connection whose addresses or ports are rewritten, as conntrack knows them; kept by flow. */
 struct weir_flow_tuple {
