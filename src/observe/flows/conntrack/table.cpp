@@ -1,6 +1,6 @@
 #include "observe/flows/conntrack/table.h"
 
-#include <utility>
+#include <iterator>
 
 namespace weir::observe {
 
@@ -24,10 +24,10 @@ ConntrackTable::Row* ConntrackTable::find_or_add(const model::ConntrackEntry& en
     ++not_kept_;
     return nullptr;
   }
-  return const_cast<Row*>(&*rows_.insert(std::move(row)).first);
+  return const_cast<Row*>(&*rows_.insert(row).first);
 }
 
-void ConntrackTable::end(Row&& row, const OverVisitor& over) {
+void ConntrackTable::end(Row row, const OverVisitor& over) {
   const bool was_over = row.entry.over();
   row.entry.ended = true;
   if (!was_over && over) over(row.entry);
@@ -45,13 +45,13 @@ void ConntrackTable::take_event(const ConntrackMessage& message, const OverVisit
     const auto known = rows_.find(wanted);
     // Another has the tuple already: a dump overtook this event.
     if (known == rows_.end() || known->entry.id != message.entry.id) return;
-    Row row = std::move(rows_.extract(known).value());
+    Row row = rows_.extract(known).value();
     if (message.status) row.entry.status = *message.status;
     if (message.entry.tcp_state) row.entry.tcp_state = message.entry.tcp_state;
     if (message.entry.original_count) row.entry.original_count = message.entry.original_count;
     if (message.entry.reply_count) row.entry.reply_count = message.entry.reply_count;
     row.entry.timeout_s.reset();
-    end(std::move(row), over);
+    end(row, over);
     return;
   }
   Row* row = find_or_add(message.entry);
@@ -87,7 +87,7 @@ void ConntrackTable::end_dump(const OverVisitor& over) {
       continue;
     }
     const auto next = std::next(row);
-    end(std::move(rows_.extract(row).value()), over);
+    end(rows_.extract(row).value(), over);
     row = next;
   }
 }
@@ -97,7 +97,7 @@ void ConntrackTable::distrust_events() {
 }
 
 void ConntrackTable::end_all(const OverVisitor& over) {
-  while (!rows_.empty()) end(std::move(rows_.extract(rows_.begin()).value()), over);
+  while (!rows_.empty()) end(rows_.extract(rows_.begin()).value(), over);
 }
 
 void ConntrackTable::each(const std::function<void(const model::ConntrackEntry&)>& visit) const {

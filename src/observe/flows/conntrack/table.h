@@ -52,7 +52,7 @@ class ConntrackTable {
   using Rows = std::unordered_set<Row, Hash, Equal>;
 
   Row* find_or_add(const model::ConntrackEntry& entry);
-  void end(Row&& row, const OverVisitor& over);
+  void end(Row row, const OverVisitor& over);
 
   std::uint64_t netns_;
   std::size_t most_;
