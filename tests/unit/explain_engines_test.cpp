@@ -130,6 +130,35 @@ TEST(Conditionals, LearnFromTheRowsOfTheCaseToo) {
   EXPECT_GT(y.coefficient[0], 1000);
 }
 
+TEST(Baselines, AreTheQuantilesOfTheValues) {
+  std::mt19937_64 random(5);
+  for (std::size_t size = 1; size < 120; ++size) {
+    std::vector<float> values;
+    for (std::size_t i = 0; i < size; ++i) {
+      const float x = std::normal_distribution<float>(-1, 4)(random);
+      values.push_back(size % 3 == 0 ? std::round(x) : x);  // with ties too
+    }
+    std::vector<float> series = values;
+    series.insert(series.begin() + static_cast<std::ptrdiff_t>(size / 2), {missing, -missing});
+    series.push_back(std::numeric_limits<float>::infinity());
+    const Baseline usual = baseline_of(series, Quantity::other);
+    const auto quantile = [](std::vector<float> of, double share) {
+      std::ranges::sort(of);
+      return of[static_cast<std::size_t>(share * static_cast<double>(of.size()))];
+    };
+    EXPECT_EQ(usual.values, size);
+    EXPECT_EQ(usual.centre, quantile(values, 0.5));
+    EXPECT_EQ(usual.low, quantile(values, 0.02));
+    EXPECT_EQ(usual.high, quantile(values, 0.98));
+    std::vector<float> away;
+    for (const float value : values) away.push_back(std::abs(value - usual.centre));
+    const double mad = 1.48 * quantile(away, 0.5);
+    const double spread = (quantile(values, 0.95) - quantile(values, 0.05)) / 3.3;
+    EXPECT_FLOAT_EQ(usual.scale, static_cast<float>(std::max({mad, spread, 1e-6 * std::abs(usual.centre), 1e-9})));
+  }
+  EXPECT_EQ(baseline_of(std::vector<float>{missing}, Quantity::other).values, 0U);
+}
+
 /// A past and one case of it.
 struct Scene {
   test::SyntheticIncident incident;

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <unordered_map>
 
 #include "base/text.h"
@@ -11,36 +10,6 @@
 namespace weir::explain {
 
 namespace {
-
-/// Share of the level below which nobody would call a change one, and the smallest step that means something.
-struct Floor {
-  double share;
-  double least;
-};
-Floor floor_of(Quantity quantity) {
-  switch (quantity) {
-    case Quantity::latency:
-      return {0.02, 1e-9};
-    case Quantity::availability:
-      return {0.02, 1e-6};
-    case Quantity::requests:
-      return {0.02, 1};
-    case Quantity::failures:
-    case Quantity::drops:
-      return {0.02, 1};
-    case Quantity::utilisation:
-      return {0.02, 1e-6};
-    default:
-      return {1e-6, 1e-9};
-  }
-}
-
-/// Of sorted or partly sorted values.
-float quantile_of(std::vector<float>& values, double share) {
-  const auto at = std::min(values.size() - 1, static_cast<std::size_t>(share * static_cast<double>(values.size())));
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.end());
-  return values[at];
-}
 
 std::vector<std::vector<std::uint32_t>> neighbours(const Graph& graph, bool reversed) {
   std::vector<std::vector<std::uint32_t>> lists(graph.entities.size());
@@ -60,26 +29,6 @@ std::string full_name(const Column& column) {
 }
 
 }  // namespace
-
-Baseline baseline_of(std::span<const float> series, Quantity quantity) {
-  std::vector<float> values;
-  values.reserve(series.size());
-  for (const float value : series) {
-    if (std::isfinite(value)) values.push_back(value);
-  }
-  Baseline result;
-  result.values = static_cast<std::uint32_t>(values.size());
-  if (values.empty()) return result;
-  result.centre = quantile_of(values, 0.5);
-  result.low = quantile_of(values, 0.02);
-  result.high = quantile_of(values, 0.98);
-  const double spread = (quantile_of(values, 0.95) - quantile_of(values, 0.05)) / 3.3;
-  for (float& value : values) value = std::abs(value - result.centre);
-  const double mad = 1.48 * quantile_of(values, 0.5);
-  const Floor floor = floor_of(quantity);
-  result.scale = static_cast<float>(std::max({mad, spread, floor.share * std::abs(result.centre), floor.least}));
-  return result;
-}
 
 Past::Past(std::unique_ptr<Model> model) : model_(std::move(model)) {}
 Past::Past(Past&&) noexcept = default;
