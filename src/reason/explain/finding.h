@@ -12,6 +12,8 @@ namespace weir::explain {
 
 struct Finding {
   std::map<std::uint32_t, double> blame{};  ///< by entity, with the symptom's; adds up to 1
+  /// Orders the causes, where they are not just ordered by blame.
+  std::map<std::uint32_t, double> suspicion{};
   std::map<std::uint32_t, double> p_values{};
   /// Of the symptom's change, in `unit`, what passed along an edge; the flag says that the edge is proposed.
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::pair<double, bool>> passed{};

@@ -10,10 +10,7 @@ Finding find_by_ranking(const Case& incident, const Suspects& suspects) {
   Finding finding{.p_value = std::numeric_limits<double>::quiet_NaN(), .symptom_out = true};
   double sum = 0;
   for (const Suspect& suspect : suspects) sum += std::max(0.0, suspect.score);
-  if (sum <= 0) {
-    finding.blame[incident.symptom_entity()] = 1;
-    return finding;
-  }
+  finding.blame[incident.symptom_entity()] = sum > 0 ? 0 : 1;
   for (const Suspect& suspect : suspects) {
     if (suspect.score <= 0) continue;
     finding.blame[suspect.entity] = suspect.score / sum;

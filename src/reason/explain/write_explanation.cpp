@@ -69,12 +69,14 @@ std::uint32_t metric_of(const Case& incident, const Finding& finding, std::uint3
   return *std::ranges::max_element(metrics, {}, moved);
 }
 
-std::vector<std::uint32_t> by_blame(const Finding& finding, std::uint32_t symptom_entity) {
+/// Most suspected first.
+std::vector<std::uint32_t> causes_in_order(const Finding& finding, std::uint32_t symptom_entity) {
   std::vector<std::uint32_t> order;
   for (const auto& [entity, blame] : finding.blame) {
     if (entity != symptom_entity && blame > 0) order.push_back(entity);
   }
-  std::ranges::stable_sort(order, std::greater<>(), [&](std::uint32_t entity) { return finding.blame.at(entity); });
+  const auto& score = finding.suspicion.empty() ? finding.blame : finding.suspicion;
+  std::ranges::stable_sort(order, std::greater<>(), [&](std::uint32_t entity) { return score.at(entity); });
   return order;
 }
 
@@ -105,12 +107,12 @@ class ExplanationWriter {
       write_rivals(result, {});
       return result;
     }
-    const auto order = by_blame(finding_, symptom.entity);
+    const auto order = causes_in_order(finding_, symptom.entity);
     std::vector<std::uint32_t> named;
     double blamed = 0;
     for (const std::uint32_t entity : order) {
       if (named.size() == options_.top) break;
-      if (!named.empty() && finding_.blame.at(entity) < least_blame) break;
+      if (!named.empty() && finding_.blame.at(entity) < least_blame) continue;
       named.push_back(entity);
       result.causes.push_back(cause(entity, result));
       blamed += finding_.blame.at(entity);
