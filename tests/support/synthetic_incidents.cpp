@@ -10,7 +10,7 @@ namespace {
 using explain::Random;
 
 enum class Kind : std::uint8_t { latency, cpu, errors, requests, depth };
-constexpr std::array<std::string_view, 5> kind_names{"latency_ms", "cpu_pct", "errors", "requests", "items"};
+constexpr std::array<std::string_view, 5> kind_names{"pressure_pct", "cpu_pct", "score", "requests", "items"};
 
 /// How a metric follows another.
 enum class Curve : std::uint8_t { linear, saturating, beyond_threshold };
