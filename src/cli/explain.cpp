@@ -32,6 +32,7 @@ struct ExplainOptions {
   std::string changes;
   std::string engine = "combined";
   std::string petshop;
+  std::string rcaeval;
   std::string split = "train";
   std::string dot;
   std::string svg;
@@ -171,11 +172,13 @@ Result<Exit> explain_data_set(const ExplainOptions& options) {
     for (const auto engine : explain::all_engines()) data_set.engines.push_back(engine);
   }
   std::vector<explain::ExplainedCase> cases;
-  constexpr int one_line = -1;
-  auto done = explain::explain_petshop(options.petshop, data_set, [&](const explain::ExplainedCase& explained) {
+  const auto take = [&](const explain::ExplainedCase& explained) {
+    constexpr int one_line = -1;
     if (options.json) std::cout << model::to_text(explain::to_json(explained), one_line) << '\n';
     cases.push_back(explained);
-  });
+  };
+  auto done = options.petshop.empty() ? explain::explain_rcaeval(options.rcaeval, take)
+                                      : explain::explain_petshop(options.petshop, data_set, take);
   if (!done) return pass(std::move(done));
   std::cout.flush();
   const std::string table = render_data_set(cases);
@@ -189,9 +192,12 @@ Result<Exit> run_explain(ExplainOptions& options) {
   if (!engine) return pass(std::move(engine), "--engine");
   options.explain.engine = *engine;
   if (options.explain.top == 0) return fail(Errc::usage, "--top 0 would name nothing");
-  if (!options.petshop.empty()) {
+  if (!options.petshop.empty() && !options.rcaeval.empty()) {
+    return fail(Errc::usage, "--petshop and --rcaeval-style are two data sets");
+  }
+  if (!options.petshop.empty() || !options.rcaeval.empty()) {
     if (!options.graph.empty() || !options.metrics.empty() || !options.symptom.empty()) {
-      return fail(Errc::usage, "--petshop runs a whole data set: --graph, --metrics and --symptom do not go with it");
+      return fail(Errc::usage, "a whole data set is run: --graph, --metrics and --symptom do not go with it");
     }
     return explain_data_set(options);
   }
@@ -229,6 +235,11 @@ void add_explain(CLI::App& app, Program& program) {
   add_word_option(*command, "--dot", options->dot, "Write the explanation's graph for Graphviz")->type_name("FILE");
   add_word_option(*command, "--svg", options->svg, "Write it as a picture")->type_name("FILE");
   command->add_option("--petshop", options->petshop, "Explain every case of a data set in PetShop's layout")
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
+  command
+      ->add_option("--rcaeval-style", options->rcaeval,
+                   "Rank services and metrics of every folder with a wide CSV and inject_time.txt; without a graph")
       ->check(CLI::ExistingDirectory)
       ->type_name("DIR");
   add_word_option(*command, "--split", options->split, "Which of its cases: train, test");

@@ -120,7 +120,7 @@ std::string svg_edge(const ExplainedEdge& edge, const Place& from, const Place& 
 }
 
 std::string svg_node(const ExplainedNode& node, const Place& at, bool symptom) {
-  constexpr std::size_t longest = 44;
+  constexpr std::size_t longest = 38;
   std::string name = node.entity;
   if (name.size() > longest) name = name.substr(0, longest - 3) + "...";
   return fmt::format(

@@ -90,6 +90,7 @@ nlohmann::ordered_json to_json(const ExplainedCase& explained) {
                 {"engine", to_string(explained.engine)}, {"causes", explained.causes},
                 {"p_value", number(explained.p_value)},  {"seconds", explained.seconds},
                 {"symptom", explained.symptom},          {"truth", explained.truth ? Json(*explained.truth) : Json()}};
+  if (!explained.metrics.empty()) document["metrics"] = explained.metrics;
   if (!explained.notes.empty()) document["notes"] = explained.notes;
   return document;
 }

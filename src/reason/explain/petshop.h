@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct ExplainedCase {
   double p_value = 1;
   double seconds = 0;
   std::optional<std::string> truth;  ///< nothing for a healthy window
-  std::vector<std::string> notes;
+  std::vector<std::string> notes{};
+  std::vector<std::string> metrics{};  ///< ranked, "entity:metric", where an engine ranks them
 };
 
 struct DataSetOptions {

@@ -15,6 +15,8 @@ namespace {
 
 /// Blame below which an entity is not worth a line.
 constexpr double least_blame = 0.005;
+/// Share of the symptom's change that must pass along an edge for it to be shown.
+constexpr double least_passed = 0.02;
 constexpr std::size_t most_rivals = 5;
 
 double mean_of(std::span<const float> values, std::size_t first) {
@@ -162,7 +164,7 @@ class ExplanationWriter {
       if (edge.first == incident_.symptom_entity()) whole += part.first;
     }
     for (const auto& [edge, part] : finding_.passed) {
-      if (part.first < least_blame * whole) continue;
+      if (part.first < least_passed * whole) continue;
       const auto& [from, to] = edge;
       shown[from] = shown[to] = true;
       const std::uint32_t metric = metric_of(incident_, finding_, to);
