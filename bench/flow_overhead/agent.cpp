@@ -144,7 +144,7 @@ Result<AgentMemory> measure_memory(const ForwardNetwork& network, const std::str
   std::this_thread::sleep_for(milliseconds(3500));  // span: some of its rounds
   if (auto sent = network.send_flows(flows / 4); !sent) return pass(std::move(sent));
   std::this_thread::sleep_for(milliseconds(2500));  // span: the same
-  memory.anonymous_bytes = status_bytes(agent->pid(), "RssAnon");
+  memory.watching_bytes = status_bytes(agent->pid(), "RssAnon");
   if (auto asked = agent->signal(SIGINT); !asked) return pass(std::move(asked));
   // The list is made of them in the end, which is when it is largest.
   while (true) {

@@ -14,7 +14,8 @@ namespace weir::bench {
 struct AgentMemory {
   std::uint64_t live_flows = 0;
   std::uint64_t resident_bytes = 0;   ///< largest so far (VmHWM), with the pages of the table that it maps
-  std::uint64_t anonymous_bytes = 0;  ///< of its own (RssAnon)
+  std::uint64_t watching_bytes = 0;   ///< of its own (RssAnon), while it watches
+  std::uint64_t anonymous_bytes = 0;  ///< the same when it is largest: while it writes its list
   std::uint64_t map_bytes = 0;        ///< as the kernel accounts them
 };
 

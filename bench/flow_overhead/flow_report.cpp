@@ -76,11 +76,14 @@ std::string to_text(const FlowReport& report) {
   for (const EchoSeries& series : report.echo) text += echo_row(series);
   text += "\n";
   for (const Series& series : report.forwarding) text += fmt::format("  {}: {}\n", series.name, series.what);
+  const AgentMemory& memory = report.memory;
+  const auto mib = [](std::uint64_t bytes) { return static_cast<double>(bytes) / kMiB; };
   text += fmt::format(
-      "\nMemory of weir flows list with {} live flows: {:.1f} MiB resident (largest; {:.1f} MiB its own), "
-      "{:.1f} MiB of maps\n",
-      report.memory.live_flows, static_cast<double>(report.memory.resident_bytes) / kMiB,
-      static_cast<double>(report.memory.anonymous_bytes) / kMiB, static_cast<double>(report.memory.map_bytes) / kMiB);
+      "\nMemory of weir flows list with {} live flows: {:.1f} MiB its own while it watches, {:.1f} MiB when it writes "
+      "its "
+      "list, {:.1f} MiB with the table that it maps; {:.1f} MiB of maps\n",
+      memory.live_flows, mib(memory.watching_bytes), mib(memory.anonymous_bytes), mib(memory.resident_bytes),
+      mib(memory.map_bytes));
   text += "Maps as planned:";
   for (const auto& [cpus, bytes] : report.planned_bytes) {
     text += fmt::format(" {:.1f} MiB with {} CPUs", static_cast<double>(bytes) / kMiB, cpus);
@@ -117,6 +120,7 @@ std::string to_json(const FlowReport& report) {
   }
   document["memory"] = {{"live_flows", report.memory.live_flows},
                         {"resident_bytes", report.memory.resident_bytes},
+                        {"watching_bytes", report.memory.watching_bytes},
                         {"anonymous_bytes", report.memory.anonymous_bytes},
                         {"map_bytes", report.memory.map_bytes}};
   for (const auto& [cpus, bytes] : report.planned_bytes) {

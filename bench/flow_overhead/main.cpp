@@ -6,9 +6,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/text.h"
 #include "empty_programs.h"
@@ -63,6 +65,7 @@ Variant peer_variant(const Tool& tool, int netns_fd) {
                   .holder = {},
                   .reader = [](const void* owner) { return static_cast<const RunningTool*>(owner)->pid(); },
                   .counted = [name = tool.name](void* owner) -> Result<std::uint64_t> {
+                    std::this_thread::sleep_for(std::chrono::milliseconds(1200));  // span: until their buffers are read
                     const auto counted = static_cast<RunningTool*>(owner)->finish();
                     if (!counted) return std::unexpected(counted.error());
                     if (!*counted) return fail(Errc::failed, name + " does not say what it counted");

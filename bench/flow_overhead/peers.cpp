@@ -39,13 +39,14 @@ std::optional<std::uint64_t> seen_by_pmacctd(const std::filesystem::path& folder
   return packets;
 }
 
-/// "@rx[2, 10.0.1.2, ...]: PACKETS"
+/// "@rx[2, 33620234, 33685514, ...]: PACKETS", of the packets to the network's sink
 std::optional<std::uint64_t> seen_by_bpftrace(const std::filesystem::path& folder) {
   const std::string said = file_text(folder / "said");
   std::uint64_t packets = 0;
   for (const std::string_view line : split(said, '\n')) {
     const std::size_t colon = line.rfind(": ");
-    if (line.starts_with("@rx[") && colon != std::string_view::npos)
+    if (line.starts_with("@rx[") && line.find(", 33685514, ") != std::string_view::npos &&
+        colon != std::string_view::npos)
       packets += parse_u64(trim(line.substr(colon + 2))).value_or(0);
   }
   return packets;
