@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "base/units.h"
 #include "cli/live_view.h"
 #include "cli/render_flows.h"
+#include "cli/top_view.h"
 #include "model/flow_json.h"
 #include "model/json.h"
 #include "observe/flows/capture.h"
@@ -118,11 +120,33 @@ Result<Exit> list_elephants(const FlowOptions& options) {
   return Exit::done;
 }
 
-std::string top_screen(const model::FlowWindow& window, const FlowOptions& options) {
-  const std::string time = format_utc(window.start + window.duration).substr(11, 8);
-  return fmt::format("weir flows   {} UTC, the last {}, {} flows   (q ends it)\n\n", time,
-                     format_duration(window.duration), window.flows.size()) +
-         render_flows(window, options.limit) + '\n' + render_ledger(window, false);
+/// What the keys change shows at once; a window each `length`. While it is paused windows go on without being shown.
+Result<Exit> top_loop(LiveView& view, observe::ConnectionWatch& watch, const FlowSelection& selection, TopState state,
+                      std::chrono::nanoseconds length) {
+  TopReader reader;
+  TopWindow shown;
+  std::string keys;
+  auto due = std::chrono::steady_clock::now() + length;
+  while (!state.quit) {
+    const auto woken = view.next(due - std::chrono::steady_clock::now());
+    if (woken.ended) break;
+    state.press(woken.keys);
+    if (std::chrono::steady_clock::now() >= due) {
+      due = std::chrono::steady_clock::now() + length;
+      if (auto polled = watch.poll(std::chrono::milliseconds(0), {}); !polled) return pass(std::move(polled));
+      auto window = watch.window();
+      if (!window) return pass(std::move(window));
+      selection.apply(*window);
+      TopWindow next = reader.read(window->flows, window->connections);
+      if (!state.paused) shown = std::move(next);
+    }
+    if (shown.time.empty()) continue;  // the first one is not over
+    const LiveView::Size size = LiveView::size();
+    const std::string footer = render_top_keys(state, size.columns);
+    const auto below = static_cast<std::size_t>(std::ranges::count(footer, '\n')) + 1;
+    view.show(render_top(shown, state, size.rows > below ? size.rows - below : 0), footer);
+  }
+  return Exit::done;
 }
 
 Result<Exit> top_flows(const FlowOptions& options) {
@@ -134,19 +158,15 @@ Result<Exit> top_flows(const FlowOptions& options) {
   if (isatty(STDOUT_FILENO) != 1) {
     return fail(Errc::usage, "weir flows top shows a live view, and this is no terminal", "weir flows list --json");
   }
+  TopState state;
+  // Of devices that somebody asked for, all that they carry.
+  state.every_device = !options.observe.device.empty() || !options.observe.netns.empty();
   auto view = LiveView::open();
   if (!view) return pass(std::move(view));
-  view->show("watching ...\n");
+  view->show("watching ...\n", render_top_keys(state, LiveView::size().columns));
   auto watch = start_flow_watch(options, clock);
   if (!watch) return pass(std::move(watch));
-  while (view->wait(*duration)) {
-    if (auto polled = watch->poll(std::chrono::milliseconds(0), {}); !polled) return pass(std::move(polled));
-    auto window = watch->window();
-    if (!window) return pass(std::move(window));
-    selection->apply(*window);
-    view->show(top_screen(window->flows, options));
-  }
-  return Exit::done;
+  return top_loop(*view, *watch, *selection, state, *duration);
 }
 
 }  // namespace

@@ -16,15 +16,27 @@ sigset_t stop_signals() {
   ::sigaddset(&set, SIGTERM);
   return set;
 }
+
+/// A descriptor for these signals, which no longer do anything else; `before`: what was blocked.
+Result<Fd> catch_signals(const sigset_t& set, sigset_t& before) {
+  Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return fail_errno(errno, "signalfd");
+  if (const int err = ::pthread_sigmask(SIG_BLOCK, &set, &before); err != 0) return fail_errno(err, "sigmask");
+  return fd;
+}
+
+void take_signals(const Fd& fd) {
+  signalfd_siginfo info;
+  while (::read(fd.get(), &info, sizeof info) == sizeof info) {
+  }
+}
 }  // namespace
 
 Result<StopSignal> StopSignal::install() {
-  const sigset_t set = stop_signals();
-  Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd.valid()) return fail_errno(errno, "signalfd");
   sigset_t before;
-  if (const int err = ::pthread_sigmask(SIG_BLOCK, &set, &before); err != 0) return fail_errno(err, "sigmask");
-  return StopSignal(std::move(fd), before);
+  auto fd = catch_signals(stop_signals(), before);
+  if (!fd) return pass(std::move(fd));
+  return StopSignal(*std::move(fd), before);
 }
 
 StopSignal::StopSignal(StopSignal&& other) noexcept : fd_(std::move(other.fd_)), before_(other.before_) {}
@@ -32,9 +44,7 @@ StopSignal::StopSignal(StopSignal&& other) noexcept : fd_(std::move(other.fd_)),
 StopSignal::~StopSignal() {
   if (!fd_.valid()) return;
   // What was asked for is answered: unblocking with it pending would kill the program after all.
-  signalfd_siginfo info;
-  while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
-  }
+  take_signals(fd_);
   ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
@@ -48,6 +58,24 @@ bool StopSignal::wait_for(std::chrono::nanoseconds at_most) const {
     if (got > 0) return true;
     if (Steady::now() >= deadline) return false;
   }
+}
+
+Result<ResizeSignal> ResizeSignal::install() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGWINCH);
+  sigset_t before;
+  auto fd = catch_signals(set, before);
+  if (!fd) return pass(std::move(fd));
+  return ResizeSignal(*std::move(fd), before);
+}
+
+ResizeSignal::~ResizeSignal() {
+  if (fd_.valid()) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+void ResizeSignal::take() const {
+  take_signals(fd_);
 }
 
 }  // namespace weir::sys

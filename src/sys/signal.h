@@ -33,4 +33,25 @@ class [[nodiscard]] StopSignal {
   sigset_t before_{};
 };
 
+/// While it exists, SIGWINCH (the terminal has another size) makes `fd()` readable. As StopSignal otherwise; of two,
+/// the one that was made last goes first.
+class [[nodiscard]] ResizeSignal {
+ public:
+  static Result<ResizeSignal> install();
+  ResizeSignal(ResizeSignal&&) noexcept = default;
+  ResizeSignal(const ResizeSignal&) = delete;
+  ResizeSignal& operator=(const ResizeSignal&) = delete;
+  ResizeSignal& operator=(ResizeSignal&&) = delete;
+  ~ResizeSignal();
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  /// Takes what has come: fd() is readable again with the next one.
+  void take() const;
+
+ private:
+  ResizeSignal(Fd fd, const sigset_t& before) : fd_(std::move(fd)), before_(before) {}
+  Fd fd_;
+  sigset_t before_{};
+};
+
 }  // namespace weir::sys

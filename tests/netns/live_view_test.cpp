@@ -6,42 +6,15 @@
 
 #include "support/lab.h"
 #include "support/process.h"
+#include "support/terminal.h"
 
 namespace weir {
 namespace {
 
 using test::eventually;
+using test::Terminal;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-/// A terminal with a shell in it, on a server of its own.
-class Terminal {
- public:
-  Terminal() : server_(test::unique_prefix() + "tmux") {
-    const test::Outcome started = tmux({"-f", "/dev/null", "new-session", "-d", "-x", "90", "-y", "40", "sh"});
-    EXPECT_EQ(started.code, 0) << started.err;
-  }
-  Terminal(const Terminal&) = delete;
-  Terminal& operator=(const Terminal&) = delete;
-  ~Terminal() { static_cast<void>(tmux({"kill-server"})); }
-
-  void type(const std::string& line) const { static_cast<void>(tmux({"send-keys", line, "Enter"})); }
-  void key(const std::string& name) const { static_cast<void>(tmux({"send-keys", name})); }
-  [[nodiscard]] std::string screen() const { return tmux({"capture-pane", "-p"}).out; }
-  /// Whether the program shows a screen of its own instead of the shell's.
-  [[nodiscard]] bool alternate() const { return tmux({"display-message", "-p", "#{alternate_on}"}).out == "1\n"; }
-  [[nodiscard]] bool cursor() const { return tmux({"display-message", "-p", "#{cursor_flag}"}).out == "1\n"; }
-  [[nodiscard]] bool shows(const std::string& text) const {
-    return eventually([&] { return screen().find(text) != std::string::npos; });
-  }
-
- private:
-  [[nodiscard]] test::Outcome tmux(std::vector<std::string> words) const {
-    words.insert(words.begin(), {"tmux", "-L", server_});
-    return test::run(words);
-  }
-  std::string server_;
-};
 
 class LiveView : public ::testing::TestWithParam<const char*> {};
 
