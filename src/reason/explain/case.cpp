@@ -75,8 +75,8 @@ double step_of(const std::vector<double>& times_s) {
   return steps[steps.size() / 2];
 }
 
-/// The row from which on the symptom is out most: the largest sum of deviations beyond one scale to the window's end.
-/// A given time is refined within a few rows: clocks and alarms are late.
+/// The row from which on the symptom is out most: the largest sum of what is out further than halfway, to the window's
+/// end. A given time is refined within a few rows: clocks and alarms are late.
 std::size_t find_onset(const Case& result, const std::optional<double>& since_s) {
   const std::size_t rows = result.rows();
   std::size_t first = 0;
@@ -88,12 +88,20 @@ std::size_t find_onset(const Case& result, const std::optional<double>& since_s)
     first = given > onset_slack ? given - onset_slack : 0;
     last = std::min(rows, given + onset_slack + 1);
   }
+  // Halfway between as usual and as it is at its worst.
+  constexpr double most = 6;
+  double worst = 0;
+  for (std::size_t row = first; row < rows; ++row) {
+    const float z = result.z(result.symptom, row);
+    if (!std::isnan(z)) worst = std::max(worst, std::min(most, static_cast<double>(z)));
+  }
+  const double halfway = std::max(1.0, worst / 2);
   std::size_t best_row = given;
   double best = 0;
   double sum = 0;
   for (std::size_t row = rows; row-- > first;) {
     const float z = result.z(result.symptom, row);
-    if (!std::isnan(z)) sum += std::clamp(static_cast<double>(z), -6.0, 6.0) - 1;
+    if (!std::isnan(z)) sum += std::clamp(static_cast<double>(z), -most, most) - halfway;
     if (row < last && sum > best) {
       best = sum;
       best_row = row;
