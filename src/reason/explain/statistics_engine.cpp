@@ -121,7 +121,23 @@ class StatisticsEngine::Walk {
 
  private:
   const Moved& moved(std::uint32_t metric) { return engine_.moved(rows_, first_, last_, metric); }
-  bool has_moved(std::uint32_t metric) { return std::abs(moved(metric).by) > moved_scales; }
+  bool has_moved(std::uint32_t metric) { return may_have_moved(metric) && std::abs(moved(metric).by) > moved_scales; }
+  /// Without what it takes to be sure, which for most of many metrics is not worth working out: no scale of window
+  /// means is smaller than that of independent rows.
+  [[nodiscard]] bool may_have_moved(std::uint32_t metric) const {
+    const Baseline& usual = past_.baselines[metric];
+    double sum = 0;
+    std::size_t count = 0;
+    for (std::size_t row = first_; row < last_; ++row) {
+      const float value = rows_.at(metric, row);
+      if (!std::isfinite(value)) continue;
+      sum += value;
+      ++count;
+    }
+    if (count == 0) return false;
+    const double least = usual.scale / std::sqrt(static_cast<double>(last_ - first_));
+    return std::abs(sum / static_cast<double>(count) - usual.centre) > 0.999 * moved_scales * least;
+  }
   /// Product moment of two standardised series: of their values and, with more weight, of their steps from row to row,
   /// in which what drives everything slowly (the time of day, the load) does not show.
   double moment(std::uint32_t a, std::uint32_t b) {
