@@ -84,10 +84,10 @@ LargeCase make_large(std::uint32_t entities, std::uint32_t metrics, std::size_t 
       for (float& value : values) value = static_cast<float>(50 + random.normal());
       for (const std::uint32_t callee : callees[i / metrics]) {
         const auto& asked = table->columns[callee * metrics + i % metrics].values;
-        for (std::size_t row = 0; row < count; ++row) values[row] += 0.3F * (asked[row] - 50);
+        for (std::size_t row = 0; row < count; ++row) values[row] += 0.18F * (asked[row] - 50);
       }
       if (i / metrics != root || table == &result.healthy) continue;
-      for (std::size_t row = before; row < count; ++row) values[row] += 300;
+      for (std::size_t row = before; row < count; ++row) values[row] += 2000;
     }
   }
   return result;
