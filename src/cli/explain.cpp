@@ -18,6 +18,7 @@
 #include "model/json.h"
 #include "reason/explain/explanation_json.h"
 #include "reason/explain/petshop.h"
+#include "reason/explain/without_graph.h"
 
 namespace weir::cli {
 
