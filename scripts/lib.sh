@@ -17,7 +17,7 @@ packages_of() {
         libbpf-dev libelf-dev zlib1g-dev libmnl-dev libpcap-dev libzstd-dev libcli11-dev libfmt-dev libeigen3-dev nlohmann-json3-dev
       ;;
     lab) echo iproute2 nftables ;;
-    test) echo libgtest-dev libgmock-dev python3 ethtool tmux iputils-ping conntrack runc ;;
+    test) echo libgtest-dev libgmock-dev python3 ethtool tmux tcpdump iputils-ping conntrack runc ;;
     bench) echo bpftrace ;;
     vm) echo qemu-system-x86 kmod xz-utils zstd python3 gcc libc6-dev ;;
     lint) echo clang-format-14 clang-tidy-19 python3 ;;

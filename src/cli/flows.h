@@ -53,6 +53,8 @@ class FlowOwners {
   std::optional<model::WorkloadRef> of(std::uint64_t cgroup, const model::DeviceRef& device);
   /// Where the device of a flow stands, seen from the workload that of() gave it.
   model::FlowSide side(const model::Flow& flow);
+  /// With its name, where the configuration that was read last has it.
+  [[nodiscard]] model::DeviceRef device(std::uint64_t netns, std::uint32_t ifindex) const;
 
  private:
   observe::Workloads workloads_;

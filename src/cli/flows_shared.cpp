@@ -66,6 +66,13 @@ model::FlowSide FlowOwners::side(const model::Flow& flow) {
   return leads ? model::FlowSide::port : model::FlowSide::passing;
 }
 
+model::DeviceRef FlowOwners::device(std::uint64_t netns, std::uint32_t ifindex) const {
+  const model::DeviceRef nameless{
+      .netns = {netns, fmt::format("id:{}", netns)}, .ifindex = IfIndex{ifindex}, .name = fmt::format("if{}", ifindex)};
+  const auto known = devices_.find(nameless);
+  return known == devices_.end() ? nameless : known->first;
+}
+
 Result<FlowSelection> FlowSelection::of(const FlowOptions& options) {
   FlowSelection selection;
   if (options.observe.device.empty() && (options.observe.netns.empty() || options.observe.netns == "all")) {

@@ -53,4 +53,31 @@ std::string render_footprints(std::vector<model::WorkloadFootprint> footprints, 
   return text + (heavy ? "next: weir flows elephants\n" : "next: weir flows footprints --json\n");
 }
 
+std::string render_bursts(std::vector<model::WorkloadFootprint> footprints, std::size_t limit) {
+  std::erase_if(footprints, [](const model::WorkloadFootprint& one) { return !one.bursts; });
+  if (footprints.empty()) return "no packets of any workload\nnext: weir flows list\n";
+  std::ranges::stable_sort(footprints, std::greater<>{},
+                           [](const model::WorkloadFootprint& one) { return one.bursts->bytes; });
+  const std::size_t rows = std::min(limit, footprints.size());
+  std::size_t name_width = 8;
+  for (std::size_t row = 0; row < rows; ++row) {
+    name_width = std::max(name_width, workload_text(footprints[row].key).size());
+  }
+  std::string text =
+      fmt::format("{:<{}}  {:<2}  {:>13} {:>13} {:>13} {:>9}  {:>8} {:>6} {:>7} {:>9}  {}\n", "workload", name_width,
+                  "", "mean", "p99 of 1 ms", "max of 1 ms", "p99/mean", "bursts/s", "idle", "var", "period", "at");
+  for (std::size_t row = 0; row < rows; ++row) {
+    const model::MillisecondBursts& bursts = *footprints[row].bursts;
+    text +=
+        fmt::format("{:<{}}  {:<2}  {:>13} {:>13} {:>13} {:>9.1f}  {:>8.1f} {:>4.0f} % {:>7.2f} {:>9}  {}\n",
+                    workload_text(footprints[row].key), name_width, to_string(footprints[row].key.direction),
+                    format_bit_rate(bursts.mean_bps), format_bit_rate(bursts.p99_bps), format_bit_rate(bursts.max_bps),
+                    bursts.p99_over_mean, bursts.bursts_per_s, 100 * bursts.idle_share, bursts.variation,
+                    bursts.period_ms ? fmt::format("{:.0f} ms", *bursts.period_ms) : "-",
+                    bursts.device ? to_string(*bursts.device) : "-");
+  }
+  if (rows < footprints.size()) text += fmt::format("{} more, see --limit\n", footprints.size() - rows);
+  return text + "next: weir flows footprints\n";
+}
+
 }  // namespace weir::cli

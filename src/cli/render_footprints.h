@@ -13,4 +13,7 @@ namespace weir::cli {
 /// and what to type next.
 std::string render_footprints(std::vector<model::WorkloadFootprint> footprints, std::size_t limit);
 
+/// The same for what a short run saw at every millisecond.
+std::string render_bursts(std::vector<model::WorkloadFootprint> footprints, std::size_t limit);
+
 }  // namespace weir::cli

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/flow.h"
+#include "model/millisecond_bursts.h"
 
 namespace weir::model {
 
@@ -121,6 +122,7 @@ struct WorkloadFootprint {
   std::chrono::nanoseconds age{};  ///< since its last packet, in time that was watched
   /// Shortest first; those that would hold nothing more than the one before are left out.
   std::vector<Footprint> horizons;
+  std::optional<MillisecondBursts> bursts{};  ///< of a short run, where there was one
 };
 
 }  // namespace weir::model

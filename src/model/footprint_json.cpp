@@ -66,6 +66,20 @@ void write_vector(JsonWriter& to, const Footprint& print) {
   real(to, "light_packet_share", print.features.light_packet_share);
 }
 
+void write_bursts(JsonWriter& to, const MillisecondBursts& bursts) {
+  to.field("device", bursts.device ? std::optional(to_string(*bursts.device)) : std::nullopt);
+  to.field("milliseconds", bursts.milliseconds);
+  to.field("bytes", bursts.bytes);
+  real(to, "mean_bps", bursts.mean_bps);
+  real(to, "p99_bps", bursts.p99_bps);
+  real(to, "max_bps", bursts.max_bps);
+  real(to, "p99_over_mean", bursts.p99_over_mean);
+  real(to, "bursts_per_s", bursts.bursts_per_s);
+  real(to, "idle_share", bursts.idle_share);
+  real(to, "variation", bursts.variation);
+  maybe_real(to, "period_ms", bursts.period_ms);
+}
+
 }  // namespace
 
 std::string footprint_line(const WorkloadFootprint& footprint) {
@@ -90,6 +104,7 @@ std::string footprint_line(const WorkloadFootprint& footprint) {
         to.object([&] { write_vector(to, print); });
       }
     });
+    if (footprint.bursts) to.object("millisecond_bursts", [&] { write_bursts(to, *footprint.bursts); });
   });
   return std::move(to).take();
 }

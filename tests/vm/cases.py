@@ -216,6 +216,15 @@ def flows():
     return None if max(len(devices[one]) for one in crossing) == 8 else f"no connection crosses four devices both ways: {devices}"
 
 
+def bursts():
+    """Bytes of each millisecond: the programs load and count."""
+    ran = run(WEIR, "lab", "run", "nat", "--", WEIR, "flows", "footprints", "--bursts", "--json")
+    if ran.returncode != 0:
+        return ran.stderr
+    seen = [json.loads(line).get("millisecond_bursts") for line in ran.stdout.splitlines()]
+    return None if any(one and one["bytes"] > 0 and one["milliseconds"] > 1000 for one in seen) else f"no bursts: {ran.stdout}"
+
+
 def trace_filter():
     """No bpf_rdonly_cast() to void here: filters copy what they look at."""
     ran = run(FILTER_TESTS, "--gtest_brief=1")
@@ -241,6 +250,7 @@ def main():
         sys.exit(1 if failures else 0)
     if sys.argv[6:] == ["flows"]:
         case("flows", flows())
+        case("bursts", bursts())
         sys.exit(1 if failures else 0)
     if sys.argv[6:] == ["mend"]:
         problem = mend_and_take_back()
@@ -257,6 +267,7 @@ def main():
     trace_journeys()
     case("function rungs", function_rungs())
     case("flows", flows())
+    case("bursts", bursts())
     case("nothing is left loaded", ", ".join(map(str, sorted(bpf_objects() - before))))
     case("no namespace is left", run("ip", "netns", "list").stdout)
     sys.exit(1 if failures else 0)

@@ -2,6 +2,7 @@
 // The data plane: one program a hook, always on, for every namespace of the host. Features add account functions here,
 // so that a packet pays for one entry into BPF a hook, whatever is switched on.
 #include "observe/dataplane/packet_size.h"
+#include "observe/flows/bpf/burst_account.h"
 #include "observe/flows/bpf/flow_account.h"
 #include "observe/queues/bpf/queue_account.h"
 #include "weir_kernel.h"
@@ -24,6 +25,7 @@ int BPF_PROG(data_receive, struct sk_buff* skb) {
   const __u32 wire = wire_packets(skb);
   if (account_queues) queue_account_rx(skb, bytes, wire);
   if (account_flows) flow_account_rx(skb, bytes, wire);
+  if (account_bursts) burst_account(skb->dev, WEIR_RX, bytes);
   return 0;
 }
 
@@ -33,6 +35,7 @@ int BPF_PROG(data_transmit, struct sk_buff* skb, struct net_device* dev) {
   const __u32 wire = wire_packets(skb);
   if (account_queues) queue_account_tx(skb, dev, wire);
   if (account_flows) flow_account_tx(skb, dev, wire);
+  if (account_bursts) burst_account(dev, WEIR_TX, skb->len);
   return 0;
 }
 

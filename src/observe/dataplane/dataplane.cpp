@@ -97,6 +97,14 @@ void configure_flows(dataplane& object, std::size_t cpus, const DataPlane::Optio
   object.rodata->elephant_demote_ns = static_cast<std::uint64_t>(policy.demote_after.count());
 }
 
+/// Without a run the maps of bursts are as small as a map can be.
+void configure_bursts(dataplane& object, bool bursts) {
+  object.rodata->account_bursts = bursts;
+  if (bursts) return;
+  bpf_map__set_max_entries(object.maps.burst_lanes, 1);
+  bpf_map__set_max_entries(object.maps.burst_places, 1);
+}
+
 Result<std::uint64_t> memlock_bytes(int fd) {
   std::ifstream info(fmt::format("/proc/self/fdinfo/{}", fd));
   std::string word;
@@ -140,6 +148,8 @@ struct DataPlane::Parts {
   FlowOverflowMap flow_overflows;
   FlowSketchMap flow_sketch;
   DataStatMap flow_stats;
+  BurstLanes burst_lanes;
+  BurstRun burst_run;
   std::optional<PinnedPlane> pins{};
   std::vector<sys::Fd> links{};  ///< of pinned programs that are not the skeleton's
   std::optional<PinNews> news{};
@@ -207,6 +217,7 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   skeleton->get().rodata->reads_by_address = access.any_address;
   configure_flows(skeleton->get(), *cpus, options);
   size_maps(skeleton->get(), *cpus, options.queues);
+  configure_bursts(skeleton->get(), options.bursts);
   std::optional<PinnedPlane> pins;
   if (!options.pin_directory.empty()) {
     auto opened = open_pins(skeleton->get(), options.pin_directory);
@@ -230,14 +241,16 @@ Result<DataPlane> DataPlane::start(const Options& options) {
   auto overflows = opener.open<FlowOverflowMap>(maps.flow_overflows);
   auto sketch = opener.open<FlowSketchMap>(maps.flow_sketch);
   auto flow_stats = opener.open<DataStatMap>(maps.flow_stats);
+  auto burst_lanes = opener.open<BurstLanes>(maps.burst_lanes);
+  auto burst_run = opener.open<BurstRun>(maps.burst_run);
   if (opener.error()) return std::unexpected(Error(*opener.error()).with_context("data plane"));
   if (!runs) {
     if (auto attached = skeleton->attach(); !attached) return pass(std::move(attached), "data plane");
   }
-  auto parts =
-      std::make_unique<Parts>(*std::move(skeleton), *std::move(rows), *std::move(counts), *std::move(choices),
-                              *std::move(sampled_flows), *std::move(stats), *std::move(flows), *std::move(nats),
-                              *std::move(overflows), *std::move(sketch), *std::move(flow_stats));
+  auto parts = std::make_unique<Parts>(*std::move(skeleton), *std::move(rows), *std::move(counts), *std::move(choices),
+                                       *std::move(sampled_flows), *std::move(stats), *std::move(flows),
+                                       *std::move(nats), *std::move(overflows), *std::move(sketch),
+                                       *std::move(flow_stats), *std::move(burst_lanes), *std::move(burst_run));
   if (pins) {
     auto links = hold(*pins, parts->skeleton.get());
     if (!links) return pass(std::move(links), "pinned data plane");
@@ -300,6 +313,12 @@ const FlowSketchMap& DataPlane::flow_sketch() const {
 const DataStatMap& DataPlane::flow_stats() const {
   return parts_->flow_stats;
 }
+const BurstLanes& DataPlane::burst_lanes() const {
+  return parts_->burst_lanes;
+}
+const BurstRun& DataPlane::burst_run() const {
+  return parts_->burst_run;
+}
 int DataPlane::flow_events_fd() const {
   return bpf_map__fd(parts_->skeleton->maps.flow_events);
 }
@@ -327,6 +346,7 @@ Result<std::uint64_t> DataPlane::planned_map_bytes(std::size_t cpus, bool queues
   if (!skeleton) return pass(std::move(skeleton), "data plane");
   size_flow_maps(skeleton->get(), cpus, flows);
   size_maps(skeleton->get(), cpus, queues);
+  configure_bursts(skeleton->get(), false);
   std::uint64_t sum = 0;
   bpf_map* map = nullptr;
   while ((map = bpf_object__next_map(skeleton->get().obj, map)) != nullptr) sum += planned_bytes(map, cpus);

@@ -10,6 +10,7 @@
 #include "bpf/map.h"
 #include "bpf/mapped_array.h"
 #include "model/flow.h"
+#include "observe/flows/bpf/bursts_abi.h"
 #include "observe/flows/bpf/flows_abi.h"
 #include "observe/queues/bpf/queues_abi.h"
 
@@ -23,6 +24,8 @@ using DataStatMap = bpf::PerCpuMap<std::uint32_t, std::uint64_t>;
 using FlowRows = bpf::MappedArray<weir_flow_row>;
 using FlowNatMap = bpf::Map<weir_flow_id, weir_flow_nat>;
 using FlowOverflowMap = bpf::Map<weir_flow_place, weir_flow_overflow>;
+using BurstLanes = bpf::MappedArray<weir_burst_lane>;
+using BurstRun = bpf::MappedArray<weir_burst_run>;
 using FlowSketchMap = bpf::PerCpuMap<std::uint32_t, weir_flow_sketch>;
 
 /// How a pinned data plane came to this process.
@@ -51,6 +54,8 @@ class DataPlane {
     /// Flows that find room for sure: each direction of each device is one. 0: flows are not accounted.
     std::uint32_t flows = 0;
     model::ElephantPolicy elephants{};
+    /// Bytes of each device in each millisecond, from when burst_run() is told the time on; for a short run only.
+    bool bursts = false;
     /// Kernel type information other than /sys/kernel/btf/vmlinux, for CO-RE.
     std::string btf_path{};
     /// Directory of a BPF file system, which is made when there is none, where maps and links are pinned: they count on
@@ -88,6 +93,9 @@ class DataPlane {
   [[nodiscard]] const FlowOverflowMap& flow_overflows() const;
   [[nodiscard]] const FlowSketchMap& flow_sketch() const;
   [[nodiscard]] const DataStatMap& flow_stats() const;  ///< by enum weir_flow_stat
+  /// Rows that were handed out are the first; one that has no device lost a race for it.
+  [[nodiscard]] const BurstLanes& burst_lanes() const;
+  [[nodiscard]] const BurstRun& burst_run() const;  ///< one row
   /// Descriptor of the ring buffer of weir_flow_event.
   [[nodiscard]] int flow_events_fd() const;
   /// Descriptor of the packet memory, for objects that are loaded on demand and share it.
