@@ -37,7 +37,7 @@ struct Series {
   std::vector<double> run_ns_per_firing{};    ///< kernel's clock around the programs, average of a firing
   std::vector<double> floor_ns_per_firing{};  ///< the same of empty programs at the same hooks, at the same time
   std::vector<double> firings_per_packet{};
-  std::vector<double> counted_per_packet{};   ///< what it counted over what was sent
+  std::vector<double> counted_per_packet{};                        ///< what it counted over what was sent
   std::map<std::string, std::vector<double>> net_ns_by_program{};  ///< run time of a firing minus the floor's
 };
 

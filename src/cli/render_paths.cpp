@@ -126,7 +126,8 @@ std::string copies_text(const model::PathTree& tree) {
 std::string lost_text(const model::PathTree& tree) {
   if (tree.lost_steps == 0 && tree.cut_stops == 0) return {};
   return fmt::format(
-      "{} steps found no room to be counted, or their events were lost; {} stops behind such steps, {} packets, are left "
+      "{} steps found no room to be counted, or their events were lost; {} stops behind such steps, {} packets, are "
+      "left "
       "out: their ways are not known\n",
       tree.lost_steps, tree.cut_stops, tree.cut_packets);
 }

@@ -79,7 +79,7 @@ constexpr int column_gap = 170;
 constexpr int row_gap = 26;
 constexpr int margin = 20;
 
-struct Place {
+struct Spot {
   int x = 0;
   int y = 0;
 };
@@ -101,7 +101,7 @@ std::map<std::string, int> columns_of(const Explanation& explanation) {
   return columns;
 }
 
-std::string svg_edge(const ExplainedEdge& edge, const Place& from, const Place& to, double most) {
+std::string svg_edge(const ExplainedEdge& edge, const Spot& from, const Spot& to, double most) {
   const bool forward = to.x > from.x;
   const int x1 = forward ? from.x + box_width : from.x;
   const int x2 = forward ? to.x : to.x + box_width;
@@ -119,7 +119,7 @@ std::string svg_edge(const ExplainedEdge& edge, const Place& from, const Place& 
       edge.unit);
 }
 
-std::string svg_node(const ExplainedNode& node, const Place& at, bool symptom) {
+std::string svg_node(const ExplainedNode& node, const Spot& at, bool symptom) {
   constexpr std::size_t longest = 38;
   std::string name = node.entity;
   if (name.size() > longest) name = name.substr(0, longest - 3) + "...";
@@ -157,11 +157,11 @@ std::string explanation_dot(const Explanation& explanation) {
 std::string explanation_svg(const Explanation& explanation) {
   const auto columns = columns_of(explanation);
   std::map<int, int> filled;
-  std::map<std::string, Place> places;
-  Place end;
+  std::map<std::string, Spot> places;
+  Spot end;
   for (const ExplainedNode& node : explanation.nodes) {
     const int column = columns.at(node.entity);
-    const Place at{margin + column * (box_width + column_gap), 3 * margin + filled[column]++ * (box_height + row_gap)};
+    const Spot at{margin + column * (box_width + column_gap), 3 * margin + filled[column]++ * (box_height + row_gap)};
     places[node.entity] = at;
     end = {std::max(end.x, at.x + box_width), std::max(end.y, at.y + box_height)};
   }

@@ -177,7 +177,8 @@ TEST(TopViewTest, TellsALedgerThatDoesNotClose) {
                                 .accounted_bytes = 900'000,
                                 .overflow_bytes = 0,
                                 .interface_bytes = 1'000'000});
-  EXPECT_THAT(TopReader().read(flows, {}).ledger, HasSubstr("+ overflow 0 B of 1 MB on the interfaces: OPEN by tx pod/eth0 100 kB"));
+  EXPECT_THAT(TopReader().read(flows, {}).ledger,
+              HasSubstr("+ overflow 0 B of 1 MB on the interfaces: OPEN by tx pod/eth0 100 kB"));
   flows.ledger.lines[0].moment_bytes = 100'000;
   EXPECT_THAT(TopReader().read(flows, {}).ledger, HasSubstr("closes"));
 }

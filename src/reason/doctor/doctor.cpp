@@ -23,9 +23,8 @@ const std::vector<Symptom>& symptoms() {
   static const std::vector<std::string> causes = {
       "recorded-rx-queue", "xps",      "few-flows",     "single-flow", "driver-select-queue",
       "one-active-queue",  "prio-map", "forwarding-cpu"};
-  static const std::vector<Symptom> all = {{"tx-queue-collapse", causes},
-                                             {"tx-queue-skew", causes},
-                                             {"accounting-gap", {"table-full", "not-seen"}}};
+  static const std::vector<Symptom> all = {
+      {"tx-queue-collapse", causes}, {"tx-queue-skew", causes}, {"accounting-gap", {"table-full", "not-seen"}}};
   return all;
 }
 

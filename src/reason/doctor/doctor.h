@@ -13,7 +13,8 @@ namespace weir::reason {
 /// as the observation reaches. Deterministic: the same observation gives the same findings.
 std::vector<model::Finding> diagnose(const model::HostObservation& observation);
 
-/// Something that diagnose() or find_accounting_gaps() can find, and the causes it tells apart; each has a section in docs/findings/ID.md.
+/// Something that diagnose() or find_accounting_gaps() can find, and the causes it tells apart; each has a section in
+/// docs/findings/ID.md.
 struct Symptom {
   std::string id;
   std::vector<std::string> causes;

@@ -94,7 +94,8 @@ inline constexpr double kQueueInUseShare = 0.001;
 /// Share of packets from another device that makes that device's peer a hop on the way, not a stray.
 inline constexpr double kTransitShare = 0.01;
 
-/// Share of an interface's bytes that may lack a flow before it is worth a line: the goal that the account is built for.
+/// Share of an interface's bytes that may lack a flow before it is worth a line: the goal that the account is built
+/// for.
 inline constexpr double kLedgerTolerance = 0.001;
 
 /// Share of all bytes without room for their flow above which that distorts what is seen.
