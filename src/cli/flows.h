@@ -17,6 +17,7 @@
 #include "model/flow.h"
 #include "model/footprint_builder.h"
 #include "observe/flows/connection_watch.h"
+#include "observe/workloads/runtime_names.h"
 #include "observe/workloads/workloads.h"
 #include "sys/signal.h"
 
@@ -57,7 +58,9 @@ class FlowOwners {
   [[nodiscard]] model::DeviceRef device(std::uint64_t netns, std::uint32_t ifindex) const;
 
  private:
+  [[nodiscard]] model::WorkloadRef named(model::WorkloadRef owner);
   observe::Workloads workloads_;
+  std::unique_ptr<observe::RuntimeNames> names_ = std::make_unique<observe::RuntimeNames>();
   std::map<model::DeviceRef, model::DeviceConfig> devices_;
 };
 

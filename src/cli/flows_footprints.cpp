@@ -121,8 +121,8 @@ Result<void> learn(const FootprintOptions& options, model::FootprintBuilder& bui
 
 Result<Exit> show_footprints(const FootprintOptions& options) {
   const auto owners = std::make_shared<FlowOwners>();
-  model::FootprintBuilder builder(
-      {.side = [owners](const model::Flow& flow) { return owners->side(flow); }, .image = {}});
+  model::FootprintBuilder builder({.side = [owners](const model::Flow& flow) { return owners->side(flow); },
+                                   .image = [](const model::WorkloadRef& workload) { return workload.image; }});
   Bursts bursts;
   if (auto learnt = learn(options, builder, owners, bursts); !learnt) return pass(std::move(learnt));
   auto footprints = builder.footprints();

@@ -16,7 +16,8 @@ constexpr std::uint32_t kMostFlows = 4U << 20U;
 
 bool same_owner(const model::WorkloadRef* one, const model::WorkloadRef& other) {
   if (one == nullptr) return false;
-  return (one->kind == other.kind && one->id == other.id && one->name == other.name) ||
+  // Names may have come from a runtime since.
+  return (one->kind == other.kind && one->id == other.id && (!other.id.empty() || one->name == other.name)) ||
          (!one->pod.empty() && one->pod == other.pod);
 }
 
@@ -41,11 +42,19 @@ Result<model::HostConfig> FlowOwners::read_config() {
   return config;
 }
 
+model::WorkloadRef FlowOwners::named(model::WorkloadRef owner) {
+  if (auto known = names_->of(owner)) {
+    owner.name = std::move(known->name);
+    owner.image = std::move(known->image);
+  }
+  return owner;
+}
+
 std::optional<model::WorkloadRef> FlowOwners::of(std::uint64_t cgroup, const model::DeviceRef& device) {
-  if (const model::WorkloadRef* owner = workloads_.of(cgroup, device.netns.id)) return *owner;
+  if (const model::WorkloadRef* owner = workloads_.of(cgroup, device.netns.id)) return named(*owner);
   const auto known = devices_.find(device);
   if (known != devices_.end()) {
-    if (const model::WorkloadRef* owner = workloads_.behind(known->second)) return *owner;
+    if (const model::WorkloadRef* owner = workloads_.behind(known->second)) return named(*owner);
   }
   if (device.netns.name == "init") return std::nullopt;
   model::WorkloadRef self;

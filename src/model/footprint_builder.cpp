@@ -41,7 +41,13 @@ FootprintBuilder::FootprintBuilder(FootprintSettings settings) : settings_(std::
 std::uint64_t FootprintBuilder::series_of(const WorkloadRef& workload, FlowDirection direction) {
   FootprintKey key{
       .kind = workload.kind, .name = workload.name, .id = workload.id, .image = {}, .direction = direction};
-  if (const auto known = numbers_.find(key); known != numbers_.end()) return known->second;
+  if (const auto known = numbers_.find(key); known != numbers_.end()) {
+    // Who knows names may be slower than the first packets.
+    FootprintKey& named = series_.at(known->second).key;
+    named.name = workload.name;
+    if (named.image.empty() && settings_.image) named.image = settings_.image(workload);
+    return known->second;
+  }
   if (settings_.image) key.image = settings_.image(workload);
   make_room();
   const std::uint64_t number = next_number_++;

@@ -24,6 +24,7 @@ struct WorkloadRef {
   std::string id;
   std::string pod;      ///< uid of the pod that it is part of; empty: none
   std::string runtime;  ///< "docker", "containerd", "libvirt", …; empty: not known
+  std::string image{};  ///< that a container was made of; empty: nobody who knows was asked
   bool operator==(const WorkloadRef&) const = default;
 };
 

@@ -1,0 +1,140 @@
+// Names and images of containers, from a runtime that is there, slow, wrong or absent.
+#include "observe/workloads/runtime_names.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <functional>
+
+#include "support/process.h"
+
+namespace weir::observe {
+namespace {
+
+using test::eventually;
+
+const std::string kId(64, 'a');
+
+/// A runtime that answers each request by what `answer` makes of it; an empty answer keeps the asker waiting.
+class FakeRuntime {
+ public:
+  explicit FakeRuntime(std::function<std::string(const std::string&)> answer)
+      : folder_(std::filesystem::temp_directory_path() / ("weir-runtime-" + std::to_string(getpid()))),
+        socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    std::filesystem::create_directory(folder_);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path().copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(socket_.get(), 8), 0);
+    thread_ = std::thread([this, answer = std::move(answer)] { serve(answer); });
+  }
+  FakeRuntime(const FakeRuntime&) = delete;
+  FakeRuntime& operator=(const FakeRuntime&) = delete;
+  ~FakeRuntime() {
+    ::shutdown(socket_.get(), SHUT_RDWR);
+    thread_.join();
+    std::filesystem::remove_all(folder_);
+  }
+  [[nodiscard]] std::string path() const { return folder_ / "api.sock"; }
+  [[nodiscard]] int requests() const { return requests_; }
+
+ private:
+  void serve(const std::function<std::string(const std::string&)>& answer) {
+    std::vector<sys::Fd> kept;
+    for (;;) {
+      sys::Fd peer(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!peer.valid()) return;
+      std::array<char, 4096> request{};
+      const ssize_t got = ::read(peer.get(), request.data(), request.size());
+      ++requests_;
+      const std::string said = answer(std::string(request.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))));
+      if (said.empty())
+        kept.push_back(std::move(peer));
+      else
+        static_cast<void>(::send(peer.get(), said.data(), said.size(), MSG_NOSIGNAL));
+    }
+  }
+  std::filesystem::path folder_;
+  sys::Fd socket_;
+  std::atomic<int> requests_ = 0;
+  std::thread thread_;
+};
+
+std::string ok(const std::string& body) {
+  return "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + body;
+}
+
+model::WorkloadRef container(const std::string& id, const std::string& runtime = "docker") {
+  model::WorkloadRef made;
+  made.kind = "container";
+  made.id = id;
+  made.name = "docker-" + id.substr(0, 12);
+  made.runtime = runtime;
+  return made;
+}
+
+TEST(RuntimeNamesTest, AreThereSoonAfterTheyWereAskedFor) {
+  std::string request;
+  const FakeRuntime runtime([&](const std::string& asked) {
+    request = asked;
+    return ok(R"({"Id":"aa","Name":"/web","Config":{"Image":"nginx:1.25","Labels":{}},"Image":"sha256:12"})");
+  });
+  RuntimeNames names(std::vector<RuntimeSocket>{{"docker", runtime.path()}});
+  EXPECT_TRUE(
+      eventually([&] { return names.of(container(kId)) == RuntimeName{.name = "web", .image = "nginx:1.25"}; }));
+  EXPECT_TRUE(request.starts_with("GET /containers/" + kId + "/json HTTP/1.0\r\n")) << request;
+  EXPECT_EQ(runtime.requests(), 1);
+}
+
+TEST(RuntimeNamesTest, NobodyWaitsForARuntimeThatHangs) {
+  const FakeRuntime runtime([](const std::string&) { return std::string(); });
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    RuntimeNames names(std::vector<RuntimeSocket>{{"docker", runtime.path()}});
+    for (int i = 0; i < 1000; ++i) EXPECT_FALSE(names.of(container(kId)));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, RuntimeNames::kTimeout);
+    EXPECT_TRUE(eventually([&] { return runtime.requests() == 1; }));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10 * RuntimeNames::kTimeout);
+  EXPECT_EQ(ask_runtime(runtime.path(), kId, std::chrono::milliseconds(20)).error().code, Errc::failed);
+}
+
+TEST(RuntimeNamesTest, AreAskedForContainersOfThatRuntimeAlone) {
+  const FakeRuntime runtime([](const std::string&) { return ok(R"({"Name":"x"})"); });
+  RuntimeNames names(std::vector<RuntimeSocket>{{"docker", runtime.path()}});
+  EXPECT_FALSE(names.of(container(kId, "podman")));
+  EXPECT_FALSE(names.of(container("../../images/" + std::string(51, 'a'))));
+  EXPECT_FALSE(names.of(container("aa\r\nHost: x")));
+  model::WorkloadRef pod = container(kId);
+  pod.kind = "pod";
+  EXPECT_FALSE(names.of(pod));
+  EXPECT_TRUE(eventually([&] { return names.of(container(kId)).has_value(); }));
+  EXPECT_EQ(runtime.requests(), 1);
+}
+
+TEST(RuntimeNamesTest, AbsentRuntimesAreNoError) {
+  RuntimeNames names(std::vector<RuntimeSocket>{{"docker", "/nonexistent/docker.sock"}});
+  EXPECT_FALSE(names.of(container(kId)));
+  EXPECT_EQ(ask_runtime("/nonexistent/docker.sock", kId, RuntimeNames::kTimeout).error().code, Errc::not_found);
+  EXPECT_FALSE(ask_runtime(std::string(200, 'x'), kId, RuntimeNames::kTimeout));
+}
+
+TEST(RuntimeNamesTest, DamagedAnswersNameNobody) {
+  EXPECT_EQ(parse_runtime_answer("HTTP/1.0 404 Not Found\r\n\r\n{}").error().code, Errc::not_found);
+  for (const char* damaged :
+       {"", "HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n{\"Name\":\"/we",
+        "HTTP/1.0 500 No\r\n\r\n{}", "HTTP/1.0 200 OK\r\n\r\n[]", "HTTP/1.0 200 OK\r\n\r\n{\"Name\":7}",
+        "HTTP/1.0 200 OK\r\n\r\n{\"Name\":\"/\"}", "SSH-2.0-x\r\n\r\n"}) {
+    EXPECT_FALSE(parse_runtime_answer(damaged)) << damaged;
+  }
+  EXPECT_EQ(parse_runtime_answer(ok(R"({"Name":"/a","Config":null})"))->image, "");
+}
+
+}  // namespace
+}  // namespace weir::observe
