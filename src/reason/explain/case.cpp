@@ -5,6 +5,8 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <tuple>
 
 #include "base/text.h"
 #include "reason/explain/model.h"
@@ -41,28 +43,55 @@ Result<std::uint32_t> find_symptom(const PastModel& past, const Symptom& symptom
               suggest(symptom.metric, names));
 }
 
+bool is_metric(const PastModel& past, std::uint32_t metric, const Column& column) {
+  const MetricInfo& info = past.metrics[metric];
+  return info.base == column.metric && info.statistic == column.statistic &&
+         past.graph.entities[info.entity] == column.entity;
+}
+
+/// The past's metric of each of the window's columns. Most windows have the columns of the past in its order.
+std::vector<std::optional<std::uint32_t>> metrics_of(const PastModel& past, const Table& window) {
+  std::vector<std::optional<std::uint32_t>> result(window.columns.size());
+  using Name = std::tuple<std::string_view, std::string_view, std::string_view>;
+  std::map<Name, std::uint32_t> known;
+  for (std::uint32_t i = 0; i < window.columns.size(); ++i) {
+    const Column& column = window.columns[i];
+    if (i < past.metrics.size() && is_metric(past, i, column)) {
+      result[i] = i;
+      continue;
+    }
+    if (known.empty()) {
+      for (std::uint32_t metric = 0; metric < past.metrics.size(); ++metric) {
+        const MetricInfo& info = past.metrics[metric];
+        known.emplace(Name(past.graph.entities[info.entity], info.base, info.statistic), metric);
+      }
+    }
+    const auto found = known.find(Name(column.entity, column.metric, column.statistic));
+    if (found != known.end()) result[i] = found->second;
+  }
+  return result;
+}
+
 /// Copies the window's columns into the past's order and says what only one of them has.
 void align(Case& result, const Table& window) {
   const PastModel& past = *result.past;
-  std::map<std::pair<std::string_view, std::string>, const Column*> columns;
-  for (const Column& column : window.columns) {
-    columns[{column.entity, column.statistic.empty() ? column.metric : column.metric + "/" + column.statistic}] =
-        &column;
-  }
   result.window.assign(past.metrics.size() * result.rows(), missing);
-  std::size_t absent = 0;
-  for (std::uint32_t i = 0; i < past.metrics.size(); ++i) {
-    const auto found = columns.find({past.graph.entities[past.metrics[i].entity], past.metrics[i].name});
-    if (found == columns.end()) {
-      ++absent;
+  const auto metrics = metrics_of(past, window);
+  std::vector<bool> present(past.metrics.size(), false);
+  std::size_t without_past = 0;
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    if (!metrics[i]) {
+      ++without_past;
       continue;
     }
-    std::ranges::copy(found->second->values, result.window.begin() + static_cast<std::ptrdiff_t>(i * result.rows()));
-    columns.erase(found);
+    present[*metrics[i]] = true;
+    std::ranges::copy(window.columns[i].values,
+                      result.window.begin() + static_cast<std::ptrdiff_t>(*metrics[i] * result.rows()));
   }
+  const auto absent = std::ranges::count(present, false);
   if (absent > 0) result.notes.push_back(fmt::format("{} metrics of the past are missing in the window", absent));
-  if (!columns.empty()) {
-    result.notes.push_back(fmt::format("{} metrics have no past and were left out", columns.size()));
+  if (without_past > 0) {
+    result.notes.push_back(fmt::format("{} metrics have no past and were left out", without_past));
   }
 }
 

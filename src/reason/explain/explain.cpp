@@ -1,6 +1,7 @@
 // From a case to an explanation: the engine that was asked for, and its finding written out.
 #include <fmt/format.h>
 
+#include "reason/explain/engine_cache.h"
 #include "reason/explain/engines.h"
 #include "reason/explain/finding.h"
 
@@ -12,10 +13,8 @@ std::string span_text(double seconds) {
   return seconds < 7200 ? fmt::format("{:.0f} s", seconds) : fmt::format("{:.1f} h", seconds / 3600);
 }
 
-/// Takes the season out of a case whose past has one.
-void take_season_out(Case& incident, const std::optional<double>& since_s) {
-  EngineCache& cache = *incident.past->engines;
-  const std::lock_guard lock(cache.mutex);
+/// Takes the season out of a case whose past has one. The cache is locked by the caller.
+void take_season_out(EngineCache& cache, Case& incident, const std::optional<double>& since_s) {
   if (!cache.season_known) {
     cache.season = find_season(*incident.past);
     if (cache.season) cache.without_season = std::make_unique<PastModel>(without_season(*incident.past, *cache.season));
@@ -54,9 +53,12 @@ Result<Finding> find(Case& incident, const Symptom& symptom, const Options& opti
                 "engine mass: " + incident.past->metrics[incident.symptom].name + " does not add up along edges",
                 "latency, availability, failures and drops do; --engine combined takes what fits");
   }
-  take_season_out(incident, symptom.since_s);
-  StatisticsEngine engine(*incident.past, incident.symptom, options.undirected);
-  return find_by_statistics(incident, engine);
+  EngineCache& cache = *incident.past->engines;
+  const std::lock_guard lock(cache.mutex);
+  take_season_out(cache, incident, symptom.since_s);
+  auto& engine = cache.statistics[{incident.symptom, options.undirected}];
+  if (!engine) engine = std::make_unique<StatisticsEngine>(*incident.past, incident.symptom, options.undirected);
+  return find_by_statistics(incident, *engine);
 }
 
 }  // namespace

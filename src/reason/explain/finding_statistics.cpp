@@ -48,7 +48,7 @@ Finding find_by_statistics(const Case& incident, StatisticsEngine& engine) {
   for (const auto& [edge, part] : verdict.passed) {
     finding.passed[edge] = {part.first * std::abs(change), part.second};
   }
-  const NullTail tail = engine.null_tail(incident.rows() - incident.onset);
+  const NullTail& tail = engine.null_tail(incident.rows() - incident.onset);
   for (const auto& [entity, found] : verdict.entities) {
     finding.blame[entity] = found.blame;
     finding.metrics[entity] = found.metric;

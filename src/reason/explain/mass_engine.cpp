@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "reason/explain/engine_cache.h"
+
 namespace weir::explain {
 
 double MassVerdict::Entity::score(std::size_t rows) const {

@@ -3,14 +3,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "reason/explain/mass.h"
 #include "reason/explain/null_tail.h"
-#include "reason/explain/season.h"
 
 namespace weir::explain {
 
@@ -52,15 +49,6 @@ class MassEngine {
   bool undirected_;
   /// What each healthy row says for which entity.
   std::vector<std::vector<std::pair<std::uint32_t, double>>> healthy_;
-};
-
-/// What a past is asked again and again: engines by symptom and by whether edges have a direction, and its season.
-struct EngineCache {
-  std::mutex mutex;
-  bool season_known = false;
-  std::optional<Season> season;
-  std::unique_ptr<const PastModel> without_season;
-  std::map<std::pair<std::uint32_t, bool>, std::shared_ptr<const MassEngine>> mass;
 };
 
 }  // namespace weir::explain

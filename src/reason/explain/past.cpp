@@ -5,7 +5,7 @@
 #include <unordered_map>
 
 #include "base/text.h"
-#include "reason/explain/mass_engine.h"
+#include "reason/explain/engine_cache.h"
 
 namespace weir::explain {
 

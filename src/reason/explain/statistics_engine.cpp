@@ -316,7 +316,8 @@ StatisticsVerdict StatisticsEngine::judge(const RowsView& rows, std::size_t firs
   return Walk(*this, rows, first, last).verdict();
 }
 
-NullTail StatisticsEngine::null_tail(std::size_t rows) {
+const NullTail& StatisticsEngine::null_tail(std::size_t rows) {
+  if (const auto known = null_tails_.find(rows); known != null_tails_.end()) return known->second;
   const RowsView healthy = healthy_rows(*past_);
   const std::size_t length = std::min(rows, healthy.rows);
   constexpr std::size_t most_windows = 100;
@@ -326,7 +327,7 @@ NullTail StatisticsEngine::null_tail(std::size_t rows) {
   for (std::size_t first = 0; first < windows; first += step) {
     best.push_back(judge(healthy, first, first + length).best(past_->metrics[symptom_].entity));
   }
-  return NullTail(std::move(best));
+  return null_tails_.emplace(rows, NullTail(std::move(best))).first->second;
 }
 
 }  // namespace weir::explain

@@ -8,7 +8,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -39,7 +38,8 @@ class StatisticsEngine {
   /// By the means over the rows from `first` up to, without, `last`.
   [[nodiscard]] StatisticsVerdict judge(const RowsView& rows, std::size_t first, std::size_t last);
   /// Best scores of healthy windows of so many rows.
-  [[nodiscard]] NullTail null_tail(std::size_t rows);
+  /// Worked out once; valid as long as the engine.
+  [[nodiscard]] const NullTail& null_tail(std::size_t rows);
 
  private:
   /// How far the mean of a window is out, in the scale of such means when all is well.
@@ -55,6 +55,7 @@ class StatisticsEngine {
   std::uint32_t symptom_;
   bool undirected_;
   StandardColumns columns_;
+  std::map<std::size_t, NullTail> null_tails_;                                    ///< by length
   std::map<std::size_t, std::unordered_map<std::uint32_t, double>> mean_scales_;  ///< by length, by metric
   std::unordered_map<std::uint32_t, Moved> moved_;                                ///< of the window in work
 };
