@@ -125,7 +125,6 @@ Result<Exit> top_loop(LiveView& view, observe::ConnectionWatch& watch, const Flo
                       std::chrono::nanoseconds length) {
   TopReader reader;
   TopWindow shown;
-  std::string keys;
   auto due = std::chrono::steady_clock::now() + length;
   while (!state.quit) {
     const auto woken = view.next(due - std::chrono::steady_clock::now());
