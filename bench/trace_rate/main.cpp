@@ -115,7 +115,7 @@ Result<Row> try_form(const PairNetwork& network, const Form& form, const std::fi
       .script = fmt::format("exec taskset -c 1 '{}' trace --json {} > $D/said 2> $D/err", weir.native(), form.options),
       .ready = form.ready,
       .has_programs = true,
-      .lost = [&row](const std::filesystem::path& folder) -> std::optional<std::uint64_t> {
+      .counted = [&row](const std::filesystem::path& folder) -> std::optional<std::uint64_t> {
         row.total = summary_of(folder / "said");
         if (!row.total.is_object()) return std::nullopt;
         return number(row.total, "lost");
