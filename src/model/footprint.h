@@ -70,7 +70,8 @@ struct FootprintFeatures {
   double heavy_byte_share = 0;    ///< of flows of large packets that are elephants or carry 1 Mbit/s at least
   double light_packet_share = 0;  ///< of flows whose packets have less than 1000 bytes on average
   double mean_packet_bytes = 0;
-  double opposite_ratio = 0;  ///< bytes of the workload's other direction, over those of this one
+  double opposite_ratio = 0;          ///< bytes of the workload's other direction, over those of this one
+  double opposite_packets_ratio = 0;  ///< the same of packets
 };
 
 /// The traffic vector over one horizon. Rates are over the windows fed, so that a pause in watching changes none.

@@ -202,8 +202,8 @@ const FootprintBuilder::Series* FootprintBuilder::opposite(const Series& series)
 
 FootprintFeatures FootprintBuilder::features(const Series& series, std::size_t horizon) const {
   const Series* counterpart = opposite(series);
-  const std::uint64_t opposite_bytes = counterpart == nullptr ? 0 : counterpart->traffic.totals(horizon, now_).bytes;
-  return features_of(series.traffic.totals(horizon, now_), series.latest.bursts(), opposite_bytes);
+  return features_of(series.traffic.totals(horizon, now_), series.latest.bursts(),
+                     counterpart == nullptr ? TrafficTotals{} : counterpart->traffic.totals(horizon, now_));
 }
 
 void FootprintBuilder::judge() {

@@ -44,6 +44,9 @@ constexpr double kActivePackets = 5;
 constexpr double kActiveBps = 50e3;
 constexpr double kAcknowledgesRatio = 16;
 constexpr double kAcknowledgementBytes = 128;
+/// Requests: more than acknowledgements in size, and no fewer than half of what answers them.
+constexpr double kRequestBytes = 100;
+constexpr double kRequestsRatio = 0.5;
 constexpr double kFewWindows = 10;  // so many samples and more are enough
 constexpr double kLeastFit = 0.25;  // traffic that fits nothing better is mixed
 
@@ -90,6 +93,15 @@ bool acknowledges(const FootprintFeatures& features, const FootprintVerdict* opp
          features.mean_packet_bytes < kAcknowledgementBytes && opposite->footprint_class != FootprintClass::idle;
 }
 
+/// Large packets that each answer a small one, or are answered by it: a dialogue, whose class is that of its small
+/// ones.
+bool answers(const FootprintFeatures& features, const FootprintVerdict* opposite) {
+  if (opposite == nullptr || opposite->footprint_class != FootprintClass::latency_sensitive) return false;
+  const double opposite_packet_bytes =
+      features.opposite_ratio * features.mean_packet_bytes / std::max(1e-9, features.opposite_packets_ratio);
+  return features.opposite_packets_ratio >= kRequestsRatio && opposite_packet_bytes >= kRequestBytes;
+}
+
 }  // namespace
 
 const char* to_string(FootprintClass footprint_class) {
@@ -124,6 +136,11 @@ FootprintVerdict classify(const FootprintFeatures& features, const FootprintVerd
   if (acknowledges(features, opposite)) {
     return {opposite->footprint_class, opposite->confidence,
             fmt::format("acknowledges the other direction, which has {:.0f} times its bytes", features.opposite_ratio)};
+  }
+  if (answers(features, opposite)) {
+    return {opposite->footprint_class, opposite->confidence,
+            fmt::format("a dialogue: {:.1f} packets of the other direction for each of this one",
+                        features.opposite_packets_ratio)};
   }
   const FootprintScores scores = footprint_scores(features);
   const auto best = std::ranges::max_element(scores);

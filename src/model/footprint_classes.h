@@ -15,7 +15,7 @@ using FootprintScores = std::array<double, kFootprintClasses>;
 FootprintScores footprint_scores(const FootprintFeatures& features);
 
 /// The class that fits best. `opposite`: the verdict of the workload's other direction; a direction that only
-/// acknowledges what the other one carries has its class.
+/// acknowledges what the other one carries, or whose packets each answer one of its small ones, has its class.
 FootprintVerdict classify(const FootprintFeatures& features, const FootprintVerdict* opposite = nullptr);
 
 /// Holds on to a class until another has fitted better for kHold of watched time.

@@ -116,7 +116,7 @@ void finish_window(TrafficSummary& summary, std::chrono::nanoseconds length, std
   summary.concurrent_flows.add(static_cast<double>(flows));
 }
 
-FootprintFeatures features_of(const TrafficTotals& totals, std::uint32_t bursts, std::uint64_t opposite_bytes) {
+FootprintFeatures features_of(const TrafficTotals& totals, std::uint32_t bursts, const TrafficTotals& opposite) {
   const double variation = totals.variation();
   return {.windows = totals.windows,
           .packets_per_s = ratio(static_cast<double>(totals.packets), seconds(totals.fed)),
@@ -126,7 +126,8 @@ FootprintFeatures features_of(const TrafficTotals& totals, std::uint32_t bursts,
           .heavy_byte_share = ratio(totals.heavy_bytes, totals.bytes),
           .light_packet_share = ratio(totals.light_packets, totals.packets),
           .mean_packet_bytes = ratio(totals.bytes, totals.packets),
-          .opposite_ratio = ratio(opposite_bytes, totals.bytes)};
+          .opposite_ratio = ratio(opposite.bytes, totals.bytes),
+          .opposite_packets_ratio = ratio(opposite.packets, totals.packets)};
 }
 
 Footprint vector_of(const TrafficSummary& summary, const FootprintHorizon& horizon) {

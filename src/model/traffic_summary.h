@@ -72,7 +72,7 @@ void finish_window(TrafficSummary& summary, std::chrono::nanoseconds length, std
                    std::uint64_t flows);
 
 /// What the class is told from. `bursts`: times the throughput rose above its mean.
-FootprintFeatures features_of(const TrafficTotals& totals, std::uint32_t bursts, std::uint64_t opposite_bytes);
+FootprintFeatures features_of(const TrafficTotals& totals, std::uint32_t bursts, const TrafficTotals& opposite);
 /// The vector; `bursts`, `period_s` and `features` by those who know the series.
 Footprint vector_of(const TrafficSummary& summary, const FootprintHorizon& horizon);
 

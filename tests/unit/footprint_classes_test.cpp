@@ -118,6 +118,26 @@ TEST(FootprintClassesTest, AcknowledgementsHaveTheClassOfWhatTheyAcknowledge) {
   EXPECT_EQ(classify(acks, &bulk).footprint_class, FootprintClass::bulk);
 }
 
+TEST(FootprintClassesTest, LargeAnswersToSmallRequestsAreADialogue) {
+  FootprintFeatures requests = bulk_features();
+  requests.heavy_byte_share = 0;
+  requests.light_packet_share = 1;
+  requests.mean_packet_bytes = 170;
+  const FootprintVerdict asked = classify(requests);
+  EXPECT_EQ(asked.footprint_class, FootprintClass::latency_sensitive);
+  FootprintFeatures responses = bulk_features();
+  responses.mean_packet_bytes = 1250;
+  responses.opposite_packets_ratio = 1;
+  responses.opposite_ratio = 170.0 / 1250;
+  EXPECT_EQ(classify(responses).footprint_class, FootprintClass::bulk);
+  EXPECT_EQ(classify(responses, &asked).footprint_class, FootprintClass::latency_sensitive);
+  // A download: as many packets come back, but they only acknowledge.
+  FootprintFeatures download = bulk_features();
+  download.opposite_packets_ratio = 0.5;
+  download.opposite_ratio = 0.5 * 66 / 1500;
+  EXPECT_EQ(classify(download, &asked).footprint_class, FootprintClass::bulk);
+}
+
 TEST(FootprintClassesTest, ASinglePauseMakesNoBurst) {
   const ScriptedWorkload workload{"restarted", FootprintClass::bulk, {{.rate_bps = 100e6}}, 30, 20};
   EXPECT_EQ(run(workload, 1).verdict.footprint_class, FootprintClass::bulk);
