@@ -22,14 +22,12 @@ Floor floor_of(Quantity quantity) {
     case Quantity::latency:
       return {0.02, 1e-9};
     case Quantity::availability:
+    case Quantity::utilisation:
       return {0.02, 1e-6};
     case Quantity::requests:
-      return {0.02, 1};
     case Quantity::failures:
     case Quantity::drops:
       return {0.02, 1};
-    case Quantity::utilisation:
-      return {0.02, 1e-6};
     default:
       return {1e-6, 1e-9};
   }

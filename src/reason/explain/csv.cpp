@@ -73,13 +73,13 @@ Result<bool> CsvReader::take_line(std::string& text) {
 
 Result<bool> CsvReader::next() {
   do {
-    const auto more = take_line(text_);
+    auto more = take_line(text_);
     if (!more || !*more) return more;
   } while (text_.empty());
   const std::size_t began = line_;
   while (!split_cells(text_, cells_)) {
     std::string rest;
-    const auto more = take_line(rest);
+    auto more = take_line(rest);
     if (!more) return more;
     if (!*more) {
       line_ = began;

@@ -7,8 +7,8 @@
 
 namespace weir::explain {
 
-double MassVerdict::Entity::score(std::size_t rows) const {
-  return rows < 2 ? sum : 2 * std::sqrt(most * std::max(0.0, sum - most));
+double MassVerdict::Entity::score(std::size_t of_rows) const {
+  return of_rows < 2 ? sum : 2 * std::sqrt(most * std::max(0.0, sum - most));
 }
 
 MassEngine::MassEngine(const PastModel& past, MassModel model, std::uint32_t symptom_entity, bool undirected)

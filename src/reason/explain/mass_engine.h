@@ -20,7 +20,7 @@ struct MassVerdict {
     double mass = 0;   ///< its own excess
     /// How much speaks for it. A single row of many proves nothing, whatever it says: twice the geometric mean of the
     /// best row and all the others.
-    [[nodiscard]] double score(std::size_t rows) const;
+    [[nodiscard]] double score(std::size_t of_rows) const;
   };
   std::map<std::uint32_t, Entity> entities{};
   /// Of the symptom's excess, what passed along an edge, and whether the edge is proposed.

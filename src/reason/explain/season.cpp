@@ -131,6 +131,8 @@ std::optional<Season> find_season(const PastModel& past) {
 
 PastModel without_season(const PastModel& past, const Season& season) {
   PastModel result = past;
+  // The cache owns what is made here: it must not be owned by it in turn.
+  result.engines.reset();
   for (std::uint32_t metric = 0; metric < past.metrics.size(); ++metric) {
     const auto& own = season.factors[metric];
     if (std::ranges::all_of(own, [](float factor) { return factor == 0; })) continue;

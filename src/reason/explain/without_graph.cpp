@@ -178,7 +178,7 @@ std::optional<std::string> truth_of(const fs::path& relative, const GraphlessRan
     const std::string name = part.string();
     const auto mark = name.rfind('_');
     if (mark == std::string::npos) continue;
-    const std::string service = name.substr(0, mark);
+    std::string service = name.substr(0, mark);
     if (std::ranges::find(ranking.services, service, &RankedMetric::entity) != ranking.services.end()) return service;
   }
   return std::nullopt;
