@@ -16,9 +16,9 @@
 #include "reason/explain/random.h"
 #include "support/synthetic_incidents.h"
 
+namespace weir::explain {
+
 using nlohmann::ordered_json;
-using namespace weir;
-using namespace weir::explain;
 
 namespace {
 
@@ -193,9 +193,7 @@ ordered_json measure_petshop(const std::string& folder, ordered_json& murphy) {
   return {{"cases", cases}, {"mean_s", sum / std::max(1, cases)}, {"slowest_s", slowest}};
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app{"Measures what root causes cost"};
   std::string petshop;
   std::uint32_t entities = 10'000;
@@ -214,4 +212,13 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "explain: {}\n", error.what());
     return 1;
   }
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace weir::explain
+
+int main(int argc, char** argv) {
+  return weir::explain::run(argc, argv);
 }

@@ -11,9 +11,9 @@
 
 #include "reason/explain/conditionals.h"
 
+namespace weir::explain {
+
 using nlohmann::json;
-using namespace weir;
-using namespace weir::explain;
 
 namespace {
 
@@ -82,3 +82,5 @@ Result<NumpyRun> run_numpy_murphy(const Case& incident, const MurphySettings& se
   }
   return NumpyRun{answer["seconds"], answer["ranking"]};
 }
+
+}  // namespace weir::explain

@@ -6,10 +6,13 @@
 
 #include "reason/explain/engines.h"
 
+namespace weir::explain {
+
 struct NumpyRun {
   double seconds = 0;  ///< of ranking, reading not counted
   std::vector<std::uint32_t> ranking;
 };
 /// Errc::unsupported when there is no /usr/bin/python3 with numpy.
-weir::Result<NumpyRun> run_numpy_murphy(const weir::explain::Case& incident,
-                                        const weir::explain::MurphySettings& settings);
+Result<NumpyRun> run_numpy_murphy(const Case& incident, const MurphySettings& settings);
+
+}  // namespace weir::explain
