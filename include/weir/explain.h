@@ -54,6 +54,10 @@ struct Table {
   std::vector<Column> columns;
 };
 
+/// The rows from `first` up to, without, `last`; and all the others.
+Table rows_of(const Table& table, std::size_t first, std::size_t last);
+Table rows_without(const Table& table, std::size_t first, std::size_t last);
+
 /// Reads CSV: wide (a column a metric, with one heading line "entity:metric", or two or three of entity, metric and
 /// statistic), or long (time, entity, metric, value). `graph`, where given, tells entity and metric of a heading apart
 /// when both may contain the separator. Errc::usage with file and line for what is no such table.

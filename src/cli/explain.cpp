@@ -71,21 +71,6 @@ Result<explain::Symptom> parse_symptom(const std::string& word, const explain::T
   return explain::Symptom{word.substr(0, colon), word.substr(colon + 1), {}};
 }
 
-explain::Table rows_between(const explain::Table& table, std::size_t first, std::size_t last) {
-  explain::Table result;
-  const auto cut = [&](const auto& values) {
-    auto part = values;
-    part.erase(part.begin() + static_cast<std::ptrdiff_t>(last), part.end());
-    part.erase(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(first));
-    return part;
-  };
-  result.times_s = cut(table.times_s);
-  for (const explain::Column& column : table.columns) {
-    result.columns.push_back({column.entity, column.metric, column.statistic, cut(column.values)});
-  }
-  return result;
-}
-
 struct Evidence {
   explain::Table past;
   explain::Table window;
@@ -107,7 +92,7 @@ Result<Evidence> split_table(explain::Table table, const std::optional<double>& 
     return fail(Errc::usage, fmt::format("only {} rows before the symptom: no past to compare with", begin),
                 "give a healthy past with --healthy FILE");
   }
-  return Evidence{rows_between(table, 0, begin), rows_between(table, begin, rows)};
+  return Evidence{explain::rows_of(table, 0, begin), explain::rows_of(table, begin, rows)};
 }
 
 Result<Evidence> read_evidence(const ExplainOptions& options, const explain::Graph& graph,

@@ -68,17 +68,4 @@ inline explain::Graph graph_of(const std::vector<std::vector<std::uint32_t>>& ca
   return graph;
 }
 
-/// Rows [first, last) of a table.
-inline explain::Table rows_of(const explain::Table& table, std::size_t first, std::size_t last) {
-  const auto cut = [&](const auto& values) {
-    return std::decay_t<decltype(values)>(values.begin() + static_cast<std::ptrdiff_t>(first),
-                                          values.begin() + static_cast<std::ptrdiff_t>(last));
-  };
-  explain::Table result{.times_s = cut(table.times_s), .columns = {}};
-  for (const auto& column : table.columns) {
-    result.columns.push_back({column.entity, column.metric, column.statistic, cut(column.values)});
-  }
-  return result;
-}
-
 }  // namespace weir::test

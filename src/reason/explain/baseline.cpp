@@ -85,6 +85,18 @@ float median_distance(const std::vector<float>& sorted, float centre) {
 
 }  // namespace
 
+std::optional<double> mean_of(std::span<const float> values) {
+  double sum = 0;
+  std::size_t count = 0;
+  for (const float value : values) {
+    if (!std::isfinite(value)) continue;
+    sum += value;
+    ++count;
+  }
+  if (count == 0) return std::nullopt;
+  return sum / static_cast<double>(count);
+}
+
 Baseline baseline_of(std::span<const float> series, Quantity quantity) {
   const std::vector<float> sorted = sorted_values(series);
   Baseline result;

@@ -33,15 +33,8 @@ Finding find_by_statistics(const Case& incident, StatisticsEngine& engine) {
   const std::uint32_t symptom_entity = incident.symptom_entity();
   const StatisticsVerdict verdict = engine.judge(window_rows(incident), incident.onset, incident.rows());
   const PastModel& past = *incident.past;
-  double change = 0;
-  std::size_t values = 0;
-  for (std::size_t row = incident.onset; row < incident.rows(); ++row) {
-    const float value = incident.series(incident.symptom)[row];
-    if (!std::isfinite(value)) continue;
-    change += value - past.baselines[incident.symptom].centre;
-    ++values;
-  }
-  change /= static_cast<double>(std::max<std::size_t>(1, values));
+  const double usual = past.baselines[incident.symptom].centre;
+  const double change = incident.mean(incident.symptom).value_or(usual) - usual;
   Finding finding{.suspicion = suspicion_of(incident, verdict, change),
                   .unit = past.metrics[incident.symptom].name,
                   .symptom_out = verdict.symptom_out >= 1};

@@ -21,6 +21,9 @@ struct MassSource {
 struct RowsView {
   const float* values = nullptr;
   std::size_t rows = 0;
+  [[nodiscard]] std::span<const float> series(std::uint32_t metric) const {
+    return {values + static_cast<std::size_t>(metric) * rows, rows};
+  }
   [[nodiscard]] float at(std::uint32_t metric, std::size_t row) const {
     return values[static_cast<std::size_t>(metric) * rows + row];
   }

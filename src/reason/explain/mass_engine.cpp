@@ -52,7 +52,6 @@ void MassEngine::judge_row(const RowsView& rows, std::size_t row, MassVerdict& v
     if (kept <= 0) continue;
     auto& found = verdict.entities[entity];
     found.blame += kept * excess;
-    found.mass += masses[entity];
     const double says = kept * out * std::log(std::max(1.0, masses[entity] / model_.unusual(entity)));
     found.sum += says;
     found.most = std::max(found.most, says);

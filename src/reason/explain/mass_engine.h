@@ -17,7 +17,6 @@ struct MassVerdict {
     double blame = 0;  ///< share of the symptom's excess that stays here; all add up to 1
     double sum = 0;    ///< of what each row says for it: natural logarithms of how far out it was
     double most = 0;   ///< by one row
-    double mass = 0;   ///< its own excess
     /// How much speaks for it. A single row of many proves nothing, whatever it says: twice the geometric mean of the
     /// best row and all the others.
     [[nodiscard]] double score(std::size_t of_rows) const;

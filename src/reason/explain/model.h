@@ -36,6 +36,8 @@ struct Baseline {
   /// Too few values to judge by.
   [[nodiscard]] bool weak() const { return values < 10; }
 };
+/// Mean of what was measured; nothing when that is nothing.
+std::optional<double> mean_of(std::span<const float> values);
 Baseline baseline_of(std::span<const float> series, Quantity quantity);
 
 struct EngineCache;
@@ -74,6 +76,10 @@ struct Case {
   [[nodiscard]] std::size_t rows() const { return times_s.size(); }
   [[nodiscard]] std::span<const float> series(std::uint32_t metric) const {
     return {window.data() + static_cast<std::size_t>(metric) * rows(), rows()};
+  }
+  /// Of a metric since the onset.
+  [[nodiscard]] std::optional<double> mean(std::uint32_t metric) const {
+    return mean_of(series(metric).subspan(onset));
   }
   [[nodiscard]] std::uint32_t symptom_entity() const { return past->metrics[symptom].entity; }
   /// Deviation from the baseline in scales at a row, positive when it is the bad way (either: as it is); NaN if

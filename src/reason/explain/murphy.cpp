@@ -57,15 +57,7 @@ std::vector<std::uint32_t> distances(const Case& incident, const Follow& follow)
 std::vector<float> means_since_onset(const Case& incident) {
   std::vector<float> means(incident.past->metrics.size());
   for (std::uint32_t metric = 0; metric < means.size(); ++metric) {
-    double sum = 0;
-    std::size_t count = 0;
-    for (const float value : incident.series(metric).subspan(incident.onset)) {
-      if (!std::isfinite(value)) continue;
-      sum += value;
-      ++count;
-    }
-    means[metric] =
-        count > 0 ? static_cast<float>(sum / static_cast<double>(count)) : incident.past->baselines[metric].centre;
+    means[metric] = static_cast<float>(incident.mean(metric).value_or(incident.past->baselines[metric].centre));
   }
   return means;
 }

@@ -62,28 +62,6 @@ std::optional<fs::path> healthy_of(const fs::path& scenario) {
   return std::nullopt;
 }
 
-/// Rows of a table from `first` up to, without, `last`; or all the others.
-Table rows_of(const Table& table, std::size_t first, std::size_t last, bool others) {
-  const auto cut = [&](const auto& values) {
-    auto result = values;
-    const auto from = result.begin() + static_cast<std::ptrdiff_t>(first);
-    const auto to = result.begin() + static_cast<std::ptrdiff_t>(last);
-    if (others) {
-      result.erase(from, to);
-    } else {
-      result.erase(to, result.end());
-      result.erase(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(first));
-    }
-    return result;
-  };
-  Table result{.times_s = cut(table.times_s), .columns = {}};
-  result.columns.reserve(table.columns.size());
-  for (const Column& column : table.columns) {
-    result.columns.push_back({column.entity, column.metric, column.statistic, cut(column.values)});
-  }
-  return result;
-}
-
 class Runner {
  public:
   Runner(const DataSetOptions& options, const std::function<void(const ExplainedCase&)>& take)
@@ -147,8 +125,8 @@ class Runner {
                                const std::map<std::string, Symptom>& symptoms) {
     const std::size_t length = options_.healthy_rows;
     for (std::size_t first = 0; first + length <= healthy.times_s.size(); first += length) {
-      const Table window = rows_of(healthy, first, first + length, false);
-      auto past = Past::learn(graph, rows_of(healthy, first, first + length, true));
+      const Table window = rows_of(healthy, first, first + length);
+      auto past = Past::learn(graph, rows_without(healthy, first, first + length));
       if (!past) return pass(std::move(past));
       const std::string name = fmt::format("{}/noissue/rows_{}_{}", scenario_, first, first + length);
       for (const auto& [metric, symptom] : symptoms) {

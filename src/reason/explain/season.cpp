@@ -19,14 +19,7 @@ constexpr double least_told = 0.1;
 /// Autocorrelation of a series at every lag up to half its length; a missing value is the mean.
 std::vector<double> autocorrelation(std::span<const float> series) {
   std::vector<float> values(series.begin(), series.end());
-  double sum = 0;
-  std::size_t count = 0;
-  for (const float value : values) {
-    if (!std::isfinite(value)) continue;
-    sum += value;
-    ++count;
-  }
-  const double mean = count == 0 ? 0 : sum / static_cast<double>(count);
+  const double mean = mean_of(series).value_or(0);
   double squares = 0;
   for (float& value : values) {
     value = std::isfinite(value) ? static_cast<float>(value - mean) : 0;

@@ -45,14 +45,7 @@ double StatisticsEngine::mean_scale(std::uint32_t metric, std::size_t length) {
   const auto series = past_->series(metric);
   // Half overlapping: twice as many for the same rows.
   for (std::size_t first = 0; first + length <= series.size(); first += std::max<std::size_t>(1, length / 2)) {
-    double sum = 0;
-    std::size_t count = 0;
-    for (const float value : series.subspan(first, length)) {
-      if (!std::isfinite(value)) continue;
-      sum += value;
-      ++count;
-    }
-    if (count > 0) means.push_back(static_cast<float>(sum / static_cast<double>(count)));
+    if (const auto mean = mean_of(series.subspan(first, length))) means.push_back(static_cast<float>(*mean));
   }
   const double least = usual.scale / std::sqrt(static_cast<double>(length));
   constexpr std::size_t enough = 8;
@@ -66,16 +59,9 @@ const StatisticsEngine::Moved& StatisticsEngine::moved(const RowsView& rows, std
   if (!added) return found->second;
   const Baseline& usual = past_->baselines[metric];
   if (usual.weak()) return found->second;
-  double sum = 0;
-  std::size_t count = 0;
-  for (std::size_t row = first; row < last; ++row) {
-    const float value = rows.at(metric, row);
-    if (!std::isfinite(value)) continue;
-    sum += value;
-    ++count;
-  }
-  if (count == 0) return found->second;
-  const double change = sum / static_cast<double>(count) - usual.centre;
+  const auto mean = mean_of(rows.series(metric).subspan(first, last - first));
+  if (!mean) return found->second;
+  const double change = *mean - usual.centre;
   columns_.column(metric);
   const double sd = columns_.moments(metric).sd;
   found->second = {change / mean_scale(metric, last - first), sd > 0 ? change / sd : change / usual.scale};

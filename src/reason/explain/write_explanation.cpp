@@ -19,21 +19,10 @@ constexpr double least_blame = 0.005;
 constexpr double least_passed = 0.02;
 constexpr std::size_t most_rivals = 5;
 
-double mean_of(std::span<const float> values, std::size_t first) {
-  double sum = 0;
-  std::size_t count = 0;
-  for (std::size_t row = first; row < values.size(); ++row) {
-    if (!std::isfinite(values[row])) continue;
-    sum += values[row];
-    ++count;
-  }
-  return count == 0 ? std::nan("") : sum / static_cast<double>(count);
-}
-
 /// What a metric was, and should have been, since the onset; with what was taken out of both.
 double observed_of(const Case& incident, std::uint32_t metric) {
   const double offset = incident.offsets.empty() ? 0 : incident.offsets[metric];
-  return mean_of(incident.series(metric), incident.onset) + offset;
+  return incident.mean(metric).value_or(std::nan("")) + offset;
 }
 double expected_of(const Case& incident, std::uint32_t metric) {
   const double offset = incident.offsets.empty() ? 0 : incident.offsets[metric];
@@ -199,7 +188,7 @@ class ExplanationWriter {
       if (std::ranges::find(named, entity) != named.end()) continue;
       const std::uint32_t metric = metric_of(incident_, finding_, entity);
       const Baseline& usual = past.baselines[metric];
-      const double z = (mean_of(incident_.series(metric), incident_.onset) - usual.centre) / usual.scale;
+      const double z = (incident_.mean(metric).value_or(std::nan("")) - usual.centre) / usual.scale;
       if (!usual.weak() && std::abs(z) > 3) moved.emplace_back(std::abs(z), entity);
     }
     std::ranges::sort(moved, std::greater<>());
